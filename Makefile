@@ -1,0 +1,86 @@
+# Everything runs in .venv, made from the locked requirements. `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+STAMPS := $(VENV)/stamps
+
+# Folders that hold Python today; mypy refuses a folder without any.
+SOURCES := $(patsubst %/,%,$(sort $(dir $(wildcard bridge/*.py share/*.py tests/*.py bench/*.py examples/*.py))))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check format bench lock upgrade parts clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
+
+run: $(STAMPS)/run ## fresh machine to running demo: embedded MQTT broker, simulated fleet, dashboard
+	$(BIN)/telemetry-bridge demo $(ARGS)
+
+test: $(STAMPS)/dev check parts ## fresh machine to tested: what the tests need, the checks, the tests (ARGS="-k name" to choose)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMPS)/dev ## style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+
+format: $(STAMPS)/dev ## rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMPS)/dev ## measure (ARGS to choose); each program in bench/ says what
+	@set -e; for program in bench/bench_*.py; do \
+	    test -e "$$program" || { echo "bench/ holds no bench_*.py"; exit 1; }; \
+	    echo "== $$program"; $(BIN)/python "$$program" $(ARGS); \
+	done
+
+parts: ## install what the tests run beside Python: Mosquitto, nginx, Chromium
+	@.ci/install-parts
+
+lock: $(BIN)/uv ## bring requirements/*.txt in line with pyproject.toml, keeping the releases that fit
+	$(COMPILE) --group build -o requirements/build.txt
+	$(COMPILE) pyproject.toml -o requirements/serve.txt
+	$(COMPILE) pyproject.toml --extra embedded --group build -o requirements/run.txt
+	$(COMPILE) pyproject.toml --extra embedded --group dev -o requirements/dev.txt
+
+upgrade: COMPILE_FLAGS = --upgrade
+upgrade: lock ## like lock, but take the newest releases
+
+clean: ## remove what make and the tools have made
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+# --- the virtual environment ---------------------------------------------------------------------------
+
+# Debian's python3 comes without ensurepip; its venv module then fails with a page of text.
+$(BIN)/python:
+	@.ci/make-venv "$(PYTHON)" "$(VENV)"
+
+# $(1): the lock. Hashes make an install the same everywhere; the build is not isolated: its hatchling is the locked one.
+define install
+	$(PIP) install --quiet --require-hashes -r requirements/$(1).txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@mkdir -p $(STAMPS) && touch $@
+endef
+
+$(STAMPS)/run: requirements/run.txt pyproject.toml | $(BIN)/python
+	$(call install,run)
+
+$(STAMPS)/dev: requirements/dev.txt pyproject.toml | $(BIN)/python
+	$(call install,dev)
+	@touch $(STAMPS)/run
+
+# --- the locks -----------------------------------------------------------------------------------------
+
+# One file for every platform and Python from 3.11 on. No registry is named: each client uses its own.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(COMPILE_FLAGS)
+
+
+# Not the whole of requirements/dev.txt: it may be the very file that no longer fits pyproject.toml.
+$(BIN)/uv: | $(BIN)/python
+	$(PIP) install --quiet uv

@@ -1,0 +1,95 @@
+"""The bridge as a server under test: authentication, bounds and heartbeats on, as in production."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.machine import commit
+from bench.processes import free_port, running
+from bench.targets import Place, Target
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = (sys.executable, "-m", "bridge")
+"""``telemetry-bridge`` of this tree, with the Python that runs the benchmark."""
+SETTINGS = {
+    # One process opens all sockets from one address with one token: the only limits that are lifted.
+    "BRIDGE_MAX_CONNECTIONS": "50000",
+    "BRIDGE_MAX_CONNECTIONS_PER_IP": "0",
+    "BRIDGE_MAX_CONNECTIONS_PER_PRINCIPAL": "0",
+    "BRIDGE_HANDSHAKES_PER_SECOND": "0",
+    "BRIDGE_MQTT_TOPICS": "fleet/#",
+    "BRIDGE_DRAIN_SECONDS": "1",
+}
+PATH = "/api/v1/stream?device_ids=%D"
+
+
+def _environment(extra: dict[str, str]) -> dict[str, str]:
+    """Ours, without settings that happen to be set in this shell."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
+    return kept | {"PYTHONPATH": str(ROOT)} | extra
+
+
+def _output(folder: Path, environment: dict[str, str], *arguments: str) -> str:
+    result = subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=30
+    )
+    if result.returncode != 0:
+        raise BenchError(f"telemetry-bridge {arguments[0]} failed:\n{result.stderr.strip()}")
+    return result.stdout.strip()
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
+            return int(answer.status) == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+class Bridge:
+    """``telemetry-bridge serve``. ``settings`` (full variable names) win over those of the benchmark."""
+
+    name = "bridge"
+    cases: frozenset[str] | None = None
+    own_broker = False
+    may_lose = False
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        self._settings = settings
+
+    def version(self) -> str:
+        """The commit of this tree."""
+        return f"commit {commit()}"
+
+    @contextmanager
+    def running(self, place: Place) -> Iterator[Target]:
+        """Runs it with a fresh key and a token for all devices."""
+        port = free_port()
+        key = _output(place.folder, _environment({}), "keygen", "access")
+        environment = _environment(
+            SETTINGS
+            | {
+                "BRIDGE_PORT": str(port),
+                "BRIDGE_MQTT_URL": f"mqtt://127.0.0.1:{place.mqtt_port}",
+                "BRIDGE_ACCESS_KEYS": key,
+            }
+            | self._settings
+        )
+        token = _output(place.folder, environment, "token", "--devices", "*", "--ttl", "1h")
+        with running(
+            [*COMMAND, "serve"],
+            name=self.name,
+            core=place.core,
+            ready=lambda: _is_ready(port),
+            folder=place.folder,
+            env=environment,
+        ) as pid:
+            yield Target(pid, port, place.mqtt_port, ("--path", PATH, "--header", f"Authorization: Bearer {token}"))

@@ -1,0 +1,180 @@
+"""The server: everything put together, started and stopped from top to bottom."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from bridge.auth import Authenticator, load_groups
+from bridge.checks import EMBEDDED, MqttAddress, parse_mqtt_url
+from bridge.consumer import Consumer, ConsumerOptions
+from bridge.decoding.json_decoder import JsonDecoder
+from bridge.doors import close_all, drain, open_door
+from bridge.embedded import MQTT_VERSION, EmbeddedBroker
+from bridge.errors import SettingsError
+from bridge.handoff import Handoff
+from bridge.hub import Hub
+from bridge.listener import bind, tls_context
+from bridge.logs import Logs
+from bridge.operations import Operations
+from bridge.paseto import KeyRing
+from bridge.selection import Groups
+from bridge.settings import Settings
+from bridge.stream import HUB, stream, websocket
+
+log = logging.getLogger("bridge.app")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server. ``port`` and ``admin_port`` are the real ones."""
+
+    hub: Hub
+    consumer: Consumer
+    port: int
+    admin_port: int | None
+    mqtt: MqttAddress
+
+
+@asynccontextmanager
+async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator[Server]:
+    """A server from start to stop. SettingsError or StartError before anything listens.
+
+    On leaving: unready at once, no new connections, the consumer ends, every stream is told 1001
+    together, and what is left after ``drain_seconds`` is aborted.
+    """
+    loop = asyncio.get_running_loop()
+    groups = groups_of(settings)
+    authenticator = authenticator_of(settings, groups)
+    decoder = decoder_of(settings)
+    async with AsyncExitStack() as stack:
+        sockets = bind(settings.host, settings.port, "BRIDGE_PORT")
+        stack.callback(close_all, sockets)
+        admin = [] if settings.admin_port is None else bind(settings.host, settings.admin_port, "BRIDGE_ADMIN_PORT")
+        stack.callback(close_all, admin)
+        tls = tls_context(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+
+        hub = Hub(settings, authenticator, groups)
+        handoff = Handoff(loop)
+        handoff.open(hub)
+        address, version = _mqtt(settings, stack)
+        consumer = Consumer(consumer_options(settings, address, version), decoder, handoff)
+        operations = Operations(hub, consumer.statistics, handoff.statistics, logs.dropped if logs else int)
+
+        public = web.Application()
+        public[HUB] = hub
+        public.add_routes([web.get("/api/v1/stream", stream), web.get("/api/v1/ws", websocket)])
+        if not admin:
+            public.add_routes(operations.routes())
+        doors = [await open_door(stack, public, sockets, tls)]
+        if admin:
+            private = web.Application()
+            private.add_routes(operations.routes())
+            await open_door(stack, private, admin, None)
+
+        consumer.start()
+        stack.push_async_callback(drain, hub, consumer, handoff, doors, settings.drain_seconds)
+        port = sockets[0].getsockname()[1]
+        admin_port = admin[0].getsockname()[1] if admin else None
+        scheme = "https" if tls else "http"
+        log.info("Listening on %s://%s:%d, MQTT broker %s", scheme, settings.host, port, address)
+        yield Server(hub, consumer, port, admin_port, address)
+
+
+async def serve(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; a second signal ends the process at once. Returns the exit status."""
+    logs = Logs(settings.log_level, settings.log_format)
+    logs.start()
+    try:
+        async with running(settings, logs):
+            await until_signal()
+        log.info("Stopped")
+    finally:
+        logs.stop()
+    return 0
+
+
+async def until_signal() -> None:
+    """Wait for SIGTERM or SIGINT. From then on a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def received(number: signal.Signals) -> None:
+        log.info("%s: draining; a second signal ends the process at once", number.name)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received, number)
+    await stop.wait()
+
+
+# --- the parts ------------------------------------------------------------------------------------------
+
+
+def groups_of(settings: Settings) -> Groups:
+    """The groups file, read. SettingsError when it cannot be."""
+    if settings.groups_file is None:
+        return {}
+    try:
+        return load_groups(settings.groups_file)
+    except (OSError, ValueError) as error:
+        raise SettingsError([("BRIDGE_GROUPS_FILE", str(error))]) from None
+
+
+def authenticator_of(settings: Settings, groups: Groups) -> Authenticator | None:
+    """Who may come in; None under AUTH=off. SettingsError when a key is wrong."""
+    if settings.auth == "off":
+        return None
+    try:
+        return Authenticator(KeyRing(key.get_secret_value() for key in settings.access_keys), groups)
+    except ValueError as error:
+        raise SettingsError([("BRIDGE_ACCESS_KEYS", str(error))]) from None
+
+
+def decoder_of(settings: Settings) -> JsonDecoder:
+    """How payloads are read. SettingsError when a pointer or the topic pattern is wrong."""
+    try:
+        return JsonDecoder(
+            id_pointers=settings.device_id_pointers,
+            position_pointers=settings.position_pointers,
+            topic_pattern=settings.device_id_topic,
+            max_payload_bytes=settings.max_payload_bytes,
+        )
+    except ValueError as error:
+        raise SettingsError([("BRIDGE_DEVICE_ID_POINTERS, _TOPIC or BRIDGE_POSITION_POINTERS", str(error))]) from None
+
+
+def _mqtt(settings: Settings, stack: AsyncExitStack) -> tuple[MqttAddress, str]:
+    """Where the MQTT broker is and what it speaks; an embedded one is started."""
+    url = settings.mqtt_url.get_secret_value()
+    address = parse_mqtt_url(url)
+    if address is not None:
+        return address, settings.mqtt_version
+    assert url == EMBEDDED
+    embedded = EmbeddedBroker()
+    embedded.start()
+    stack.callback(embedded.stop)
+    return embedded.address, MQTT_VERSION
+
+
+def consumer_options(settings: Settings, address: MqttAddress, version: str) -> ConsumerOptions:
+    """What the consumer needs to know, with a fresh client id where none is set."""
+    return ConsumerOptions(
+        address=address,
+        topics=settings.mqtt_topics,
+        client_id=settings.mqtt_client_id or f"telemetry-bridge-{secrets.token_hex(4)}",
+        qos=settings.mqtt_qos,
+        version=version,
+        ca_file=str(settings.mqtt_ca_file) if settings.mqtt_ca_file else None,
+        max_payload_bytes=settings.max_payload_bytes,
+    )

@@ -1,0 +1,91 @@
+"""``telemetry-bridge check``: would the service start, and would telemetry arrive?"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Final
+
+from bridge.app import authenticator_of, consumer_options, decoder_of, groups_of
+from bridge.checks import parse_mqtt_url
+from bridge.consumer import Consumer
+from bridge.doors import close_all
+from bridge.errors import SettingsError, StartError
+from bridge.listener import bind, tls_context
+from bridge.settings import PREFIX, Settings, load_settings
+from bridge.telemetry import Telemetry, UpstreamState
+
+ANSWER_SECONDS: Final = 8.0
+"""For the MQTT broker to accept, and to grant every topic filter."""
+LISTEN_SECONDS: Final = 2.0
+"""How long to wait for a first message; none is no failure, since devices may be quiet."""
+
+
+class _Listener:
+    """The other side of the consumer's door: counts."""
+
+    def __init__(self) -> None:
+        self.subscribed = threading.Event()
+        self.heard = threading.Event()
+
+    def put(self, batch: list[Telemetry]) -> None:
+        if batch:
+            self.heard.set()
+
+    def signal(self, state: UpstreamState) -> None:
+        if state is UpstreamState.UP:
+            self.subscribed.set()
+
+
+def run_check() -> int:
+    """0 when all is well; 2 when a setting is wrong; 1 when the host or the MQTT broker says no."""
+    settings = load_settings()
+    authenticator_of(settings, groups_of(settings))
+    decoder_of(settings)
+    print("settings and keys: well")
+    status = _check_host(settings)
+    return max(status, _check_mqtt(settings))
+
+
+def _check_host(settings: Settings) -> int:
+    try:
+        close_all(bind(settings.host, settings.port, PREFIX + "PORT"))
+        if settings.tls_cert and settings.tls_key:
+            tls_context(settings.tls_cert, settings.tls_key)
+    except StartError as error:
+        print(f"{PREFIX}PORT: {error}", file=sys.stderr)
+        return 1
+    print(f"listening on {settings.host}:{settings.port}: possible")
+    return 0
+
+
+def _check_mqtt(settings: Settings) -> int:
+    address = parse_mqtt_url(settings.mqtt_url.get_secret_value())
+    if address is None:
+        print("MQTT broker: embedded")
+        return 0
+    listener = _Listener()
+    try:
+        consumer = Consumer(consumer_options(settings, address, settings.mqtt_version), decoder_of(settings), listener)
+    except OSError as error:
+        raise SettingsError([(PREFIX + "MQTT_CA_FILE", str(error))]) from None
+    consumer.start()
+    try:
+        subscribed = listener.subscribed.wait(ANSWER_SECONDS)
+        if not subscribed:
+            print(f"{PREFIX}MQTT_URL: MQTT broker {address}: {consumer.statistics().detail}", file=sys.stderr)
+            return 1
+        until = time.monotonic() + LISTEN_SECONDS
+        while time.monotonic() < until and not listener.heard.is_set() and not consumer.statistics().refused:
+            listener.heard.wait(0.1)
+        statistics = consumer.statistics()
+    finally:
+        consumer.stop()
+    print(f"MQTT broker {address}: subscribed to {', '.join(settings.mqtt_topics)}")
+    if statistics.refused and not listener.heard.is_set():
+        causes = ", ".join(f"{cause} ({count})" for cause, count in statistics.refused.items())
+        print(f"{PREFIX}DEVICE_ID_POINTERS: messages arrive but none can be read: {causes}", file=sys.stderr)
+        return 1
+    print("telemetry: arriving" if listener.heard.is_set() else f"telemetry: none within {LISTEN_SECONDS:g} s")
+    return 0

@@ -1,0 +1,192 @@
+"""What a token says: payload bytes → Claims, strictly, and whether they hold now. Pure: no crypto, no clock.
+
+Two questions, asked one after the other. Is the payload well-formed? ``parse_claims`` refuses the whole
+token for one wrong type: half a token is never obeyed. Does it hold here and now? ``check_claims``
+compares with the audience and the time it is given.
+
+A claim that is absent takes its default; a claim that is there, even as null, must have its type. Claims
+that we do not know are ignored. No error ever quotes a value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn, TypeVar
+
+from bridge.errors import TokenError
+from bridge.limits import MAX_TOKEN_BYTES
+from bridge.selection import is_pattern
+
+AUDIENCE_ACCESS: Final = "telemetry-bridge"
+"""``aud`` of access tokens. Ours always carry it; another maker's may leave it out, but not differ."""
+SCOPES: Final = frozenset({"stream", "share", "publish", "ingest", "admin"})
+"""Every scope that means something. Others are ignored, so that an older bridge takes a newer maker's token."""
+DEFAULT_SCOPES: Final = frozenset({"stream"})
+"""Scopes of a token without ``scope``: reading, the least that a maker of tokens can have meant. Ours always say."""
+LEEWAY_SECONDS: Final = 5.0
+"""How far the maker's clock may run ahead of ours. For ``nbf`` and ``iat`` only: ``exp`` is kept to the instant."""
+MAX_TOKEN_SECONDS: Final = 24 * 60 * 60
+"""The longest life of a token that we mint: it cannot be called back, so a lost one works for a day at most."""
+MAX_CLAIM_CHARS: Final = 256
+"""Length of ``sub``, ``jti``, ``aud``, a group or a scope: an e-mail address is at most 254. They reach the log."""
+
+_T = TypeVar("_T")
+_NOTHING: Final[tuple[str, ...]] = ()
+
+# RFC 3339 section 5.6, "date-time". [0-9] and not \d, which takes the digits of every script.
+_DATE_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?"
+    r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """A well-formed payload. Times are wall-clock UTC in seconds since the epoch."""
+
+    subject: str
+    expires_at: float
+    valid_at: float | None = None
+    issued_at: float | None = None
+    audience: str | None = None
+    token_id: str = ""
+    devices: tuple[str, ...] = ()
+    groups: frozenset[str] = frozenset()
+    scopes: frozenset[str] = DEFAULT_SCOPES
+
+
+def parse_claims(payload: bytes) -> Claims:
+    """The claims of a verified payload.
+
+    ``sub`` and ``exp`` are required. ``devices`` is a list of ids and patterns, ``groups`` a list of
+    names, ``scope`` a list or one text with spaces between (RFC 6749 section 3.3). Anything else is a
+    TokenError ``token_invalid`` whose detail names the claim.
+    """
+    try:
+        claims = parse_object(payload)
+        return Claims(
+            subject=_claim(claims, "sub", _text),
+            expires_at=_claim(claims, "exp", parse_time),
+            valid_at=_optional(claims, "nbf", parse_time, None),
+            issued_at=_optional(claims, "iat", parse_time, None),
+            audience=_optional(claims, "aud", _text, None),
+            token_id=_optional(claims, "jti", _text, ""),
+            devices=_optional(claims, "devices", _patterns, _NOTHING),
+            groups=frozenset(_optional(claims, "groups", _texts, _NOTHING)),
+            scopes=_optional(claims, "scope", _scopes, DEFAULT_SCOPES),
+        )
+    except ValueError as error:
+        raise TokenError("token_invalid", str(error)) from None
+
+
+def check_claims(claims: Claims, *, now: float, audience: str, max_seconds: float | None = None) -> None:
+    """Raise TokenError unless the claims hold for ``audience`` at ``now`` (seconds since the epoch).
+
+    Another audience is ``token_invalid``; ``now >= exp`` is ``token_expired``; ``nbf`` or ``iat`` more
+    than LEEWAY_SECONDS ahead is ``token_not_yet_valid``. ``max_seconds`` bounds the life from ``iat``,
+    or what is left of it where the maker gave no ``iat``; None sets no bound.
+    """
+    if claims.audience is not None and claims.audience != audience:
+        raise TokenError("token_invalid", "aud names another audience")
+    check_times(now, expires_at=claims.expires_at, valid_at=claims.valid_at, issued_at=claims.issued_at)
+    if max_seconds is not None:
+        since = now if claims.issued_at is None else claims.issued_at
+        if claims.expires_at - since > max_seconds:
+            raise TokenError("token_invalid", f"lives longer than {max_seconds:.0f} s")
+
+
+def check_times(now: float, *, expires_at: float, valid_at: float | None, issued_at: float | None) -> None:
+    """The part of ``check_claims`` that is about time; all in seconds since the epoch."""
+    if now >= expires_at:
+        raise TokenError("token_expired", "exp has passed")
+    for name, at in (("nbf", valid_at), ("iat", issued_at)):
+        if at is not None and at - now > LEEWAY_SECONDS:
+            raise TokenError("token_not_yet_valid", f"{name} is in the future")
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """The JSON object in ``data``, or ValueError: not UTF-8, not JSON, NaN, a name twice, not an object.
+
+    A name twice is refused because readers differ on which one counts (RFC 8259 section 4).
+    """
+    if len(data) > MAX_TOKEN_BYTES:
+        raise ValueError(f"JSON of more than {MAX_TOKEN_BYTES} bytes")
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):  # not chained: the errors of json and of str.decode hold the text
+        raise ValueError("not strict JSON in UTF-8") from None
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - a wrong value from outside, not a wrong call
+    return value
+
+
+def parse_time(value: object) -> float:
+    """An RFC 3339 date-time with its zone, as seconds since the epoch; ValueError for all else.
+
+    Digits after the microsecond are dropped, which never prolongs a token. Leap seconds (``:60``) are
+    refused: POSIX time has none.
+    """
+    if not isinstance(value, str) or _DATE_TIME.fullmatch(value) is None:
+        raise ValueError("is not an RFC 3339 time with a zone, such as 2030-01-31T12:00:00Z")
+    try:
+        return datetime.fromisoformat(value.upper()).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError("is not a date of the calendar") from None
+
+
+def format_time(at: float) -> str:
+    """``at`` (seconds since the epoch) as RFC 3339 in UTC, cut to milliseconds, e.g. ``2030-01-31T12:00:00.000Z``."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _claim(claims: dict[str, Any], name: str, parse: Callable[[object], _T]) -> _T:
+    if name not in claims:
+        raise ValueError(f"{name} is missing")
+    try:
+        return parse(claims[name])
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
+
+
+def _optional(claims: dict[str, Any], name: str, parse: Callable[[object], _T], default: _T) -> _T:
+    return _claim(claims, name, parse) if name in claims else default
+
+
+def _text(value: object) -> str:
+    # isprintable also refuses lone surrogates, line breaks and escape sequences: these texts reach the log.
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_CLAIM_CHARS or not value.isprintable():
+        raise ValueError(f"is not a printable text of 1 to {MAX_CLAIM_CHARS} characters")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):  # of at most 512 entries: more do not fit MAX_TOKEN_BYTES
+        raise ValueError("is not a list")  # noqa: TRY004 - a wrong value from outside, not a wrong call
+    return tuple(dict.fromkeys(_text(entry) for entry in value))
+
+
+def _patterns(value: object) -> tuple[str, ...]:
+    entries = _texts(value)
+    if not all(is_pattern(entry) for entry in entries):
+        raise ValueError("has an entry that is neither a device id nor a pattern")
+    return entries
+
+
+def _scopes(value: object) -> frozenset[str]:
+    # Present but empty means no scope at all, unlike absent.
+    return SCOPES.intersection(_texts(value.split() if isinstance(value, str) else value))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError
+    return fields
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise ValueError

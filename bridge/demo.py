@@ -1,0 +1,93 @@
+"""Everything in one process, for the first five minutes: MQTT broker, fleet, server, keys, token."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from bridge.app import Server, running, until_signal
+from bridge.auth import mint
+from bridge.checks import EMBEDDED
+from bridge.embedded import MQTT_VERSION
+from bridge.fleet import Fleet
+from bridge.logs import Logs
+from bridge.loops import run
+from bridge.paseto import KeyRing, generate_key
+from bridge.settings import Settings, load_settings
+from bridge.simulate import Simulator
+
+TOKEN_SECONDS: Final = 12 * 3600.0
+_SEED: Final = 7
+
+
+def run_demo(*, port: int | None, vehicles: int, rate: float) -> int:
+    """Run until Ctrl-C. StartError when the port is in use; SettingsError when a setting is wrong."""
+    key = generate_key()
+    given = {} if port is None else {"port": port}
+    # A page that was opened from a file has the origin "null". Harmless here: it still needs the token.
+    settings = load_settings(
+        **given, mqtt_url=EMBEDDED, mqtt_topics="fleet/#", access_keys=key, auth="required", allowed_origins="null"
+    )
+    return run(_demo(settings, key, vehicles, rate), settings.event_loop)
+
+
+async def _demo(settings: Settings, key: str, vehicles: int, rate: float) -> int:
+    logs = Logs("WARNING", settings.log_format)
+    logs.start()
+    try:
+        async with running(settings, logs) as server:
+            simulator = Simulator(f"mqtt://{server.mqtt}", Fleet(vehicles, _SEED), rate, MQTT_VERSION)
+            simulator.start()
+            try:
+                print(_introduction(settings, server, key, vehicles), flush=True)
+                await until_signal()
+            finally:
+                simulator.stop()
+    finally:
+        logs.stop()
+    return 0
+
+
+def _introduction(settings: Settings, server: Server, key: str, vehicles: int) -> str:
+    token = mint(
+        KeyRing([key]), subject="demo", devices=["*"], groups=[], scopes=["stream"], ttl=TOKEN_SECONDS, now=time.time()
+    )
+    address = f"{settings.host}:{server.port}"
+    command = _command()
+    page = Path(__file__).resolve().parent.parent / "examples" / "websocket_client_example.html"
+    lines = [
+        "",
+        f"  {vehicles} vehicles are driving: truck-001, truck-002 …  (MQTT broker on {server.mqtt}, loopback only)",
+        "",
+        "  Watch them in another terminal:",
+        "",
+        f"      export TELEMETRY_BRIDGE_URL=http://{address} TELEMETRY_BRIDGE_TOKEN={token}",
+        f"      {command} watch truck-001,truck-002",
+        "",
+        "  The stream, for any WebSocket client:",
+        "",
+        f"      ws://{address}/api/v1/stream?device_ids=truck-001",
+        "      with the header  Authorization: Bearer $TELEMETRY_BRIDGE_TOKEN",
+        "",
+    ]
+    if page.is_file():
+        lines += [
+            "  In a browser:",
+            "",
+            f"      {page.as_uri()}#url=ws://{address}&token={token}",
+            "",
+        ]
+    lines += ["  Keys and token are for this run only. Ctrl-C stops it.", ""]
+    return "\n".join(lines)
+
+
+def _command() -> str:
+    """How the person who started this can start another command."""
+    program = Path(sys.argv[0])
+    if program.name != "telemetry-bridge":
+        return f"{sys.executable} -m bridge"
+    found = any((Path(folder) / program.name).exists() for folder in os.environ.get("PATH", "").split(os.pathsep))
+    return program.name if found else str(program.absolute())

@@ -1,0 +1,85 @@
+"""Opening the listening sockets to the world, and closing them so that nobody is left hanging."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from aiohttp import web
+
+from bridge.closing import CloseReason
+from bridge.consumer import Consumer
+from bridge.handoff import Handoff
+from bridge.hub import Hub
+from bridge.limits import CLOSE_SECONDS, LISTEN_BACKLOG, REQUEST_HEAD_SECONDS
+from bridge.listener import SilentConnections
+
+log = logging.getLogger("bridge.doors")
+
+KEEPALIVE_SECONDS: Final = 15.0
+"""How long an HTTP connection may wait for its next request; aiohttp's 75 s holds files for nothing."""
+_LOOK_SECONDS: Final = 0.05
+_RESERVE_SECONDS: Final = 1.0
+"""Of the time for draining, what is kept for aborting the rest and cleaning up."""
+
+Door = list[asyncio.Server]
+
+
+async def open_door(
+    stack: AsyncExitStack, app: web.Application, sockets: Iterable[socket.socket], tls: ssl.SSLContext | None
+) -> Door:
+    """Serve ``app`` on bound ``sockets`` until ``stack`` unwinds."""
+    loop = asyncio.get_running_loop()
+    # aiohttp's own access log prints the query string, and with it every ?token=.
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=CLOSE_SECONDS)
+    silent = SilentConnections(lambda: _protocol(runner), loop)
+    app.on_response_prepare.append(silent.heard)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    stack.callback(silent.close)
+    options: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": REQUEST_HEAD_SECONDS} if tls else {}
+    door = []
+    for sock in sockets:
+        server = await loop.create_server(silent.protocol, sock=sock, backlog=LISTEN_BACKLOG, **options)
+        stack.callback(server.close)
+        door.append(server)
+    return door
+
+
+def _protocol(runner: web.AppRunner) -> asyncio.Protocol:
+    assert runner.server is not None
+    return runner.server()
+
+
+async def drain(hub: Hub, consumer: Consumer, handoff: Handoff, doors: Sequence[Door], drain_seconds: float) -> None:
+    """Unready at once; no new connections; the consumer ends; 1001 to all together; then abort the rest.
+
+    Takes ``drain_seconds`` at most, whatever a client does.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + max(drain_seconds - _RESERVE_SECONDS, 0.0)
+    hub.admission.draining = True
+    for door in doors:
+        for server in door:
+            server.close()
+    await loop.run_in_executor(None, consumer.stop)
+    handoff.close()
+    log.info("Draining: %d streams are told to go", len(hub.streams))
+    for stream in list(hub.streams):
+        stream.close(CloseReason.DRAINING)
+    while hub.streams and loop.time() < deadline:  # noqa: ASYNC110 - the end of 10,000 streams is no single event
+        await asyncio.sleep(_LOOK_SECONDS)
+    for stream in list(hub.streams):
+        stream.abort()
+    await asyncio.sleep(0)
+
+
+def close_all(sockets: Iterable[socket.socket]) -> None:
+    """Give the ports back. Harmless for a socket that is closed."""
+    for sock in sockets:
+        sock.close()

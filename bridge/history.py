@@ -1,0 +1,67 @@
+"""The last-known messages of every device: what a new subscriber is shown at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bridge.limits import HISTORY_BYTES, MAX_KNOWN_DEVICES
+from bridge.telemetry import Kind, Telemetry
+
+
+class Remembered(NamedTuple):
+    """One message and its place in the stream of all messages."""
+
+    sequence: int
+    message: Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryStatistics:
+    devices: int
+    limit: int
+    payload_bytes: int
+    forgotten: int
+
+
+class LastKnown:
+    """The newest position and the newest other message of each device.
+
+    Bounded in devices and in payload bytes; when full, the device that has been silent longest is
+    forgotten.
+    """
+
+    def __init__(self, *, max_devices: int = MAX_KNOWN_DEVICES, max_bytes: int = HISTORY_BYTES) -> None:
+        self._devices: dict[str, dict[Kind, Remembered]] = {}
+        self._max_devices = max_devices
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._forgotten = 0
+
+    def remember(self, sequence: int, message: Telemetry) -> None:
+        """Keep ``message`` in the place of the device's last one of its kind."""
+        device = self._devices.pop(message.device_id, None)
+        if device is None:
+            device = {}
+        before = device.get(message.kind)
+        device[message.kind] = Remembered(sequence, message)
+        self._devices[message.device_id] = device  # at the end: heard most recently
+        self._bytes += len(message.payload) - (len(before.message.payload) if before else 0)
+        while len(self._devices) > self._max_devices or (self._bytes > self._max_bytes and len(self._devices) > 1):
+            self._forget(next(iter(self._devices)))
+
+    def of(self, device_id: str) -> Iterable[Remembered]:
+        """What is known of one device, the oldest message first. Empty when nothing is."""
+        return sorted(self._devices.get(device_id, {}).values())
+
+    def device_ids(self) -> Iterator[str]:
+        """All devices that are known now."""
+        return iter(self._devices)
+
+    def statistics(self) -> HistoryStatistics:
+        return HistoryStatistics(len(self._devices), self._max_devices, self._bytes, self._forgotten)
+
+    def _forget(self, device_id: str) -> None:
+        self._bytes -= sum(len(kept.message.payload) for kept in self._devices.pop(device_id).values())
+        self._forgotten += 1

@@ -1,0 +1,111 @@
+"""What all streams of one process share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from bridge.admission import Admission, parse_networks
+from bridge.auth import Authenticator
+from bridge.broker import Broker
+from bridge.closing import CloseReason
+from bridge.deadlines import Deadlines
+from bridge.heartbeat import Heartbeat
+from bridge.history import LastKnown
+from bridge.origins import OriginPolicy
+from bridge.outbox import OutboxLimits, Policy
+from bridge.principal import Principal
+from bridge.selection import EVERYTHING, Allowed, Groups
+from bridge.settings import Settings
+from bridge.telemetry import Telemetry, UpstreamState
+
+log = logging.getLogger("bridge.hub")
+
+EPOCH_BYTES = 3
+"""Random bytes that tell one run of the process from another in message ids: ``k3f9-15234``."""
+
+
+class Stream(Protocol):
+    """One open stream, whatever its protocol."""
+
+    def tell_upstream(self, state: UpstreamState) -> None: ...
+    def close(self, reason: CloseReason) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Hub:
+    """Owned by the application, one per process. Must be made on the running loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        authenticator: Authenticator | None,
+        groups: Groups,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``authenticator`` None means AUTH=off: everyone may see everything."""
+        loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.authenticator = authenticator
+        self.groups = groups
+        self.clock = clock
+        self.monotonic = loop.time
+        self.call_later = loop.call_later
+        self.deadlines = Deadlines(clock, loop.call_later)
+        self.history = LastKnown()
+        self.broker = Broker(
+            self.history,
+            secrets.token_hex(EPOCH_BYTES),
+            clock=clock,
+            monotonic=loop.time,
+            call_later=loop.call_later,
+            before_turn=self.deadlines.enforce,
+        )
+        self.heartbeat = Heartbeat(settings.heartbeat_seconds, loop.call_later)
+        self.admission = Admission(
+            max_connections=settings.max_connections,
+            max_per_ip=settings.max_connections_per_ip,
+            max_per_principal=settings.max_connections_per_principal,
+            handshakes_per_second=settings.handshakes_per_second,
+            now=loop.time(),
+        )
+        own = (settings.public_url,) if settings.public_url else ()
+        self.origins = OriginPolicy(settings.allowed_origins + own, loopback_only=authenticator is None)
+        self.proxies = parse_networks(settings.trusted_proxies)
+        self.streams: set[Stream] = set()
+        self.upstream_state = UpstreamState.DOWN
+        self.started_at = loop.time()
+        self._limits = {
+            policy: OutboxLimits(settings.queue_messages, settings.queue_bytes, policy) for policy in Policy
+        }
+
+    def outbox_limits(self, policy: Policy) -> OutboxLimits:
+        """The bound of one socket's outbox under ``policy``."""
+        return self._limits[policy]
+
+    def anonymous(self) -> Principal:
+        """Everyone, under AUTH=off."""
+        return Principal("anonymous", None, Allowed([EVERYTHING]), (EVERYTHING,), frozenset(self.groups))
+
+    # --- what the handoff brings ------------------------------------------------------------------------
+
+    def publish(self, batch: Sequence[Telemetry]) -> None:
+        self.broker.publish(batch)
+
+    def lost(self, counts: Mapping[str, int]) -> None:
+        log.warning(
+            "The event loop was late: %d messages of %d devices were dropped", sum(counts.values()), len(counts)
+        )
+        self.broker.lost(counts)
+
+    def upstream(self, state: UpstreamState) -> None:
+        if state is self.upstream_state:
+            return
+        self.upstream_state = state
+        for stream in list(self.streams):
+            stream.tell_upstream(state)

@@ -1,0 +1,67 @@
+"""Limits that no setting changes. Each has a unit and a reason; README's table of buffers repeats the sizes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- what a client may send -------------------------------------------------------------------------
+MAX_MESSAGE_BYTES: Final = 16 * 1024
+"""One message from a client. The largest honest command, 1,000 ids, is below; aiohttp's own limit is 4 MiB."""
+MAX_DEVICE_ID_CHARS: Final = 64
+"""Length of a device_id. IMEI 15, DevEUI 16, UUID 36; 64 leaves room for names and keeps keys small."""
+MAX_TOKEN_BYTES: Final = 2048
+"""A credential. Ours are about 400 bytes; longer ones would not fit a header line of 8 KiB with company."""
+MAX_REF_CHARS: Final = 64
+"""Length of a command's ``ref`` when it is a string; it is echoed, so it must not amplify."""
+COMMANDS_PER_SECOND: Final = 20.0
+"""Sustained commands of one socket: far above a person's or a dashboard's need, too few to cost much CPU."""
+COMMANDS_BURST: Final = 40
+"""Commands that one socket may send at once, e.g. a dashboard that restores its panels."""
+MAX_RATE_LIMITED: Final = 200
+"""Commands over the rate that are answered ``rate_limited`` before the socket is closed with 1013."""
+
+# --- how long we wait -------------------------------------------------------------------------------
+AUTHENTICATE_SECONDS: Final = 10.0
+"""From the upgrade to a valid token on ``/api/v1/ws``. A person never types it; a program needs one round trip."""
+REQUEST_HEAD_SECONDS: Final = 10.0
+"""From accept to a complete first request head. aiohttp has no such limit of its own (Slowloris)."""
+PONG_SECONDS: Final = 10.0
+"""From our ping to any sign of life. Centrifugo's default too; longer than a mobile radio's wake-up."""
+WRITE_SECONDS: Final = 30.0
+"""A socket that does not take one chunk (64 KiB) in this time is dead or useless: under 2 KiB/s."""
+CLOSE_SECONDS: Final = 2.0
+"""From our Close frame to the peer's; then the transport is aborted. aiohttp's close() alone can hang."""
+EXPIRY_GRACE_SECONDS: Final = 0.2
+"""From expiry to abort for a socket that takes no data: DESIGN promises the end within 250 ms."""
+EXPIRING_SECONDS: Final = 30.0
+"""How long before ``exp`` the ``expiring`` event is sent: time to fetch a new token over a bad network."""
+
+# --- sizes inside -----------------------------------------------------------------------------------
+CHUNK_BYTES: Final = 48 * 1024
+"""What may wait in one transport's buffer. Small, so that slowness shows in the outbox, not in stale bytes."""
+LOW_WATER_BYTES: Final = 16 * 1024
+"""A transport's buffer below which what waits is written on; a third of a chunk, so that chunks stay large."""
+NOTSENT_LOWAT_BYTES: Final = 32 * 1024
+"""TCP_NOTSENT_LOWAT (tcp(7)): unsent bytes the kernel takes per socket. Data in flight is not limited by it."""
+TURN_MESSAGES: Final = 128
+"""Messages fanned out in one loop turn, so that heartbeats and handshakes get their turn."""
+TURN_BYTES: Final = 32 * 1024
+"""Payload bytes fanned out in one loop turn; with frames around them below one chunk."""
+HANDOFF_MESSAGES: Final = 65_536
+"""Messages between the MQTT thread and the loop: 16 s at 4,000/s, so a stalled loop loses nothing for long."""
+HANDOFF_BYTES: Final = 64 * 1024 * 1024
+"""Payload bytes between the MQTT thread and the loop; reached first when payloads are above 1 KiB."""
+MAX_KNOWN_DEVICES: Final = 100_000
+"""Devices whose last-known messages are kept; the one that was silent longest is forgotten first."""
+HISTORY_BYTES: Final = 128 * 1024 * 1024
+"""Payload bytes of last-known messages in all; the device that was silent longest goes first."""
+MAX_GAP_DEVICES: Final = 100
+"""Devices named in one ``gap`` event; the rest is in the total."""
+MAX_CONTROL_PACKET_BYTES: Final = 64 * 1024
+"""An MQTT packet that is not a PUBLISH. A SUBACK for 1,000 filters is 1 KiB; more is a broken peer."""
+READ_BYTES: Final = 256 * 1024
+"""One read from the MQTT socket: many messages per system call when busy."""
+LISTEN_BACKLOG: Final = 4096
+"""Connections that the kernel holds for us; asyncio's 100 drops SYNs in a reconnect storm."""
+LOG_RECORDS: Final = 10_000
+"""Log lines that wait for a blocked stdout; more are dropped and counted."""

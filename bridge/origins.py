@@ -1,0 +1,32 @@
+"""Which web pages may connect (RFC 6454, RFC 6455 section 10.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from bridge.checks import is_loopback
+
+
+class OriginPolicy:
+    """The allow-list. The server's own origin is always on it.
+
+    A request without ``Origin`` is no web page and passes: programs authenticate by their token. With
+    ``loopback_only`` (AUTH=off) the ``Host`` must be a loopback name too, or a page that points a name
+    of its own at 127.0.0.1 (DNS rebinding) could read everything.
+    """
+
+    def __init__(self, allowed: Iterable[str], *, loopback_only: bool) -> None:
+        """``allowed`` are origins as ``checks.check_origin`` returns them."""
+        self._allowed = frozenset(allowed)
+        self._loopback_only = loopback_only
+
+    def permits(self, headers: Mapping[str, str]) -> bool:
+        host = headers.get("Host", "").lower()
+        if self._loopback_only and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+            return False
+        origin = headers.get("Origin")
+        if origin is None:
+            return True
+        origin = origin.lower()
+        return origin in self._allowed or origin in (f"http://{host}", f"https://{host}")

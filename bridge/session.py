@@ -1,0 +1,255 @@
+"""The life of one socket, from the upgrade to the log line at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import WSMsgType, web
+
+from bridge.closing import CloseReason
+from bridge.credential import Credential
+from bridge.dialogue import Dialogue, hello
+from bridge.encoding import KEEP_ALIVE, error_frame, event_frame
+from bridge.errors import CommandError
+from bridge.hub import Hub
+from bridge.limits import (
+    AUTHENTICATE_SECONDS,
+    CHUNK_BYTES,
+    CLOSE_SECONDS,
+    EXPIRY_GRACE_SECONDS,
+    LOW_WATER_BYTES,
+    MAX_MESSAGE_BYTES,
+)
+from bridge.outbox import Policy
+from bridge.principal import Principal
+from bridge.stream_socket import StreamSocket
+from bridge.subscription import Subscription
+from bridge.telemetry import UpstreamState
+from bridge.viewing import Viewing
+
+log = logging.getLogger("bridge.session")
+
+_PROTOCOL_ERRORS: Final = {
+    1002: (CloseReason.PROTOCOL, "protocol_error", "the frame breaks RFC 6455"),
+    1007: (CloseReason.INVALID_DATA, "invalid_utf8", "text frames must be UTF-8"),
+    1009: (CloseReason.TOO_BIG, "message_too_big", f"a message may have at most {MAX_MESSAGE_BYTES} bytes"),
+}
+
+ROOM_SECONDS: Final = 0.2
+"""Between two looks whether a client has read its answers."""
+CONNECTION_ID_BYTES: Final = 6
+"""Random bytes in a connection id: enough to find one stream in the log."""
+
+
+class Session:
+    """One WebSocket. Everything happens on the loop; ``serve`` returns when the socket is gone."""
+
+    __slots__ = (
+        "__weakref__", "_closer", "_dialogue", "_heard_at", "_ip", "_pinged_at", "_reason", "_transport",
+        "_upstream_told", "_waiting", "connection_id", "credential", "hub", "opened_at", "overflow", "socket",
+        "subscription", "viewing",
+    )  # fmt: skip
+
+    def __init__(self, hub: Hub, ip: str) -> None:
+        self.hub = hub
+        self.connection_id = secrets.token_hex(CONNECTION_ID_BYTES)
+        self.opened_at = self._heard_at = hub.monotonic()
+        self.socket = StreamSocket(self._closing)
+        self.credential = Credential(hub, self)
+        self._dialogue = Dialogue(self)
+        self._ip = ip
+        self._pinged_at: float | None = None
+        self._reason: CloseReason | None = None
+        self._closer: asyncio.Task[None] | None = None
+        self._waiting: asyncio.TimerHandle | None = None
+        self._upstream_told = UpstreamState.UP
+
+    async def open(self, request: web.Request, overflow: Policy | None) -> None:
+        """The upgrade. HTTPBadRequest from aiohttp when the request is no proper one."""
+        await self.socket.prepare(request)
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("gone before the upgrade")
+        self._transport = transport
+        self.overflow = overflow or Policy(self.hub.settings.overflow)
+        self.subscription = Subscription(transport, self.hub.outbox_limits(self.overflow), self)
+        self.viewing = Viewing(self.hub, self.subscription)
+        self.hub.streams.add(self)
+        self.hub.heartbeat.add(self)
+
+    def welcome(self, principal: Principal | None) -> None:
+        """Say hello. With None the client has AUTHENTICATE_SECONDS to present a token."""
+        if principal is None:
+            self._waiting = self.hub.call_later(AUTHENTICATE_SECONDS, self._nobody_came)
+        else:
+            self.credential.accept(principal)
+        self.send(event_frame("hello", hello(self)))
+        self.tell_upstream(self.hub.upstream_state)
+        log.info("Stream %s of %s from %s opened", self.connection_id, self.credential.name, self._ip)
+
+    def welcome_to(
+        self, principal: Principal, device_ids: Sequence[str], groups: Sequence[str], snapshot: bool
+    ) -> None:
+        """Say hello and begin with a selection from the URL. CommandError when it is none."""
+        change = self.viewing.add(principal, device_ids, groups)
+        if change.refused and not change.device_ids and not change.groups:
+            raise CommandError("not_allowed", "the token allows none of these devices")
+        self.welcome(principal)
+        self.send(event_frame("subscribed", change.data()))
+        if snapshot:
+            self.viewing.snapshot(change)
+
+    def refuse(self, code: str, message: str, reason: CloseReason) -> None:
+        """Tell the client why, and end the stream."""
+        self.close(reason, error_frame(code, message))
+
+    def authenticated(self) -> None:
+        """A valid token came in time."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _nobody_came(self) -> None:
+        self.refuse("token_required", f"no valid token within {AUTHENTICATE_SECONDS:g} s", CloseReason.CREDENTIAL)
+
+    async def serve(self) -> None:
+        """Carry out commands until the socket is gone. Raises nothing: a bug is logged and closes with 1011."""
+        try:
+            await self._receive()
+        except Exception:
+            log.exception("Stream %s of %s failed: a bug, please report it", self.connection_id, self.credential.name)
+            self.close(CloseReason.BUG)
+        if self._closer is not None:
+            await self._closer
+
+    async def _receive(self) -> None:
+        while True:
+            message = await self.socket.receive()
+            self._heard_at = self.hub.monotonic()
+            if message.type is WSMsgType.TEXT or message.type is WSMsgType.PING or message.type is WSMsgType.BINARY:
+                await self._room()
+                if self._reason is None:
+                    self._dialogue.handle(message.type, message.data)
+            elif message.type is not WSMsgType.PONG:
+                return
+
+    def end(self) -> None:
+        """Leave nothing behind. Called once, when ``serve`` is over, whatever happened."""
+        hub = self.hub
+        self.credential.drop()
+        hub.heartbeat.discard(self)
+        hub.streams.discard(self)
+        hub.broker.forget(self.subscription)
+        self.authenticated()
+        self.socket.release()
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+        reason = self._reason or (CloseReason.GOODBYE if self.socket.close_code == 1000 else CloseReason.LOST)
+        subscription = self.subscription
+        log.info(
+            "Stream %s of %s from %s ended: %s (%d) after %.1f s, %d sent, %d dropped, %d conflated, queue peak %d",
+            self.connection_id, self.credential.name, self._ip, reason.text, reason.code,
+            hub.monotonic() - self.opened_at, subscription.sent, subscription.dropped, subscription.conflated,
+            subscription.peak,
+        )  # fmt: skip
+
+    # --- writing ----------------------------------------------------------------------------------------
+
+    def send(self, frame: bytes) -> None:
+        """Write a control event, past what waits in the outbox. Bounded: see ``_room``."""
+        if not self._transport.is_closing():
+            self._transport.write(frame)
+
+    async def _room(self) -> None:
+        """Wait until the last answers were taken: a client that does not read gets no further answers."""
+
+        transport = self._transport
+        # Polled: aiohttp keeps the protocol's resume_writing() to itself.
+        while transport.get_write_buffer_size() > CHUNK_BYTES and not transport.is_closing():  # noqa: ASYNC110
+            await asyncio.sleep(ROOM_SECONDS)
+
+    @property
+    def takes_data(self) -> bool:
+        """Whether the peer has read nearly all that was written."""
+        return self._transport.get_write_buffer_size() <= LOW_WATER_BYTES
+
+    def tell_upstream(self, state: UpstreamState) -> None:
+        """Say when the link to the MQTT broker was lost or came back; not to one that would not read it."""
+        if state is not self._upstream_told and self._reason is None and self.takes_data:
+            self._upstream_told = state
+            self.send(event_frame("upstream", {"state": state}))
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    def close(self, reason: CloseReason, *frames: bytes) -> None:
+        """Write ``frames`` and the Close frame, wait CLOSE_SECONDS for the peer's, then abort.
+
+        Nothing is delivered after this returns. Only the first call counts.
+        """
+        if self._reason is not None:
+            return
+        self._reason = reason
+        self.hub.broker.forget(self.subscription)
+        self.hub.deadlines.discard(self)
+        for frame in frames:
+            self.send(frame)
+        self._closer = asyncio.get_running_loop().create_task(self._close(reason))
+
+    async def _close(self, reason: CloseReason) -> None:
+        try:
+            await asyncio.wait_for(self.socket.close(code=reason.code, message=reason.text.encode()), 2 * CLOSE_SECONDS)
+        except (TimeoutError, ConnectionError, RuntimeError):
+            self.abort()
+        if self._transport.get_write_buffer_size():
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection now, without a word. What the kernel has not sent yet is thrown away."""
+        self._transport.abort()
+
+    def expire(self, *frames: bytes) -> None:
+        """The credential's end: ``expired`` and 1000; a socket that takes no data is cut instead."""
+        stuck = self.subscription.behind or not self.takes_data
+        self.close(CloseReason.EXPIRED, *frames)
+        if stuck:
+            self.hub.call_later(EXPIRY_GRACE_SECONDS, self.abort)
+
+    def _closing(self, code: int) -> None:
+        """aiohttp is about to write a Close frame; if it is over a broken frame, say so first."""
+        if self._reason is None and code in _PROTOCOL_ERRORS:
+            self._reason, error, text = _PROTOCOL_ERRORS[code]
+            self.hub.broker.forget(self.subscription)
+            self.send(error_frame(error, text))
+
+    # --- Member of the heartbeat ------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """A ping, unless what waits before it would only grow: then the write limit decides."""
+        self.tell_upstream(self.hub.upstream_state)
+        if self._reason is None and self.takes_data:
+            self._pinged_at = self.hub.monotonic()
+            self.send(KEEP_ALIVE)
+
+    def check_pulse(self) -> None:
+        if self._pinged_at is not None and self._heard_at < self._pinged_at:
+            self._reason = self._reason or CloseReason.LOST
+            self.abort()
+
+    # --- Owner of the subscription ----------------------------------------------------------------------
+
+    def overflowing(self, device_id: str) -> None:
+        log.warning(
+            "Stream %s of %s: queue full for device %s, applying %s; further losses of this episode are only counted",
+            self.connection_id, self.credential.name, device_id, self.overflow,
+        )  # fmt: skip
+
+    def overflowed(self) -> None:
+        asyncio.get_running_loop().call_soon(self.close, CloseReason.SLOW)
+
+    def stalled(self) -> None:
+        self._reason = self._reason or CloseReason.SLOW
+        self.abort()

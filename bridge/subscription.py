@@ -1,0 +1,188 @@
+"""One socket as the broker sees it: where its frames go, and what waits when it cannot take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+from bridge.encoding import event_frame, timestamp
+from bridge.limits import CHUNK_BYTES, LOW_WATER_BYTES, WRITE_SECONDS
+from bridge.outbox import Gap, Outbox, OutboxLimits, Outcome
+from bridge.telemetry import Telemetry
+
+Entry = tuple[Telemetry, bytes]
+"""A message and the frame that carries it."""
+
+
+class Transport(Protocol):
+    """The part of asyncio.WriteTransport that is used."""
+
+    def write(self, data: bytes) -> None: ...
+    def is_closing(self) -> bool: ...
+    def get_write_buffer_size(self) -> int: ...
+
+
+class Owner(Protocol):
+    """Whom a subscription tells about trouble. Called on the loop; must not raise."""
+
+    def overflowing(self, device_id: str) -> None:
+        """An episode of overflow begins: messages are being lost."""
+
+    def overflowed(self) -> None:
+        """The outbox is full under ``disconnect``: close the socket."""
+
+    def stalled(self) -> None:
+        """Nothing was taken for WRITE_SECONDS: abort the socket."""
+
+
+class Subscription:
+    """Bounded: one chunk in the transport's buffer, one outbox behind it.
+
+    While the transport takes everything there is no outbox at all, and fan-out writes to the transport
+    without asking here (``cohort``). ``behind`` says that there is something to pump.
+    """
+
+    __slots__ = (
+        "_conflated", "_counted_from", "_dropped", "_limits", "_owner", "_peak", "_replay", "_sent", "_waiting_since",
+        "counter", "outbox", "overflowing", "transport",
+    )  # fmt: skip
+
+    def __init__(self, transport: Transport, limits: OutboxLimits, owner: Owner) -> None:
+        self.transport = transport
+        self.outbox: Outbox | None = None
+        self.overflowing = False
+        self.counter: Callable[[], int] = int
+        self._limits = limits
+        self._owner = owner
+        self._replay: Iterator[bytes] | None = None
+        self._waiting_since: float | None = None
+        self._sent = self._dropped = self._conflated = self._peak = self._counted_from = 0
+
+    # --- counters -------------------------------------------------------------------------------------
+
+    @property
+    def sent(self) -> int:
+        """Messages written for this socket, replays included."""
+        return self._sent + self.counter() - self._counted_from
+
+    @property
+    def dropped(self) -> int:
+        return self._dropped + (self.outbox.gap.dropped if self.outbox else 0)
+
+    @property
+    def conflated(self) -> int:
+        return self._conflated + (self.outbox.gap.conflated if self.outbox else 0)
+
+    @property
+    def peak(self) -> int:
+        """Most messages that ever waited in the outbox."""
+        return max(self._peak, self.outbox.peak if self.outbox else 0)
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Messages and bytes that wait in the outbox now."""
+        return (len(self.outbox), self.outbox.frame_bytes) if self.outbox else (0, 0)
+
+    def count_with(self, counter: Callable[[], int]) -> None:
+        """From now on ``counter`` counts what is written without asking here."""
+        self._sent = self.sent
+        self.counter = counter
+        self._counted_from = counter()
+
+    # --- delivery -------------------------------------------------------------------------------------
+
+    @property
+    def behind(self) -> bool:
+        """Whether frames wait here, so that nothing may be written past them."""
+        return self.outbox is not None or self._replay is not None
+
+    def hold(self, entries: Sequence[Entry], now: float, *, counted: bool = True) -> None:
+        """Queue ``entries`` because the transport cannot take them; ``now`` is wall-clock.
+
+        ``counted`` says that the counter has counted them as sent already.
+        """
+        if counted:
+            self._sent -= len(entries)
+        if self.outbox is None:
+            self.outbox = Outbox(self._limits, now)
+        for message, frame in entries:
+            outcome = self.outbox.offer(message.device_id, message.kind, frame)
+            if outcome is Outcome.DROPPED and not self.overflowing:
+                self.overflowing = True
+                self._owner.overflowing(message.device_id)
+            elif outcome is Outcome.OVERFLOWED:
+                self._owner.overflowed()
+                return
+
+    def lost(self, device_id: str, count: int, now: float) -> None:
+        """Note messages that were lost before they reached this socket."""
+        if self.outbox is None:
+            self.outbox = Outbox(self._limits, now)
+        self.outbox.gap.note(device_id, dropped=count)
+
+    def replay(self, frames: Iterable[bytes]) -> None:
+        """Write last-known messages, as fast as the transport takes them and without queueing them."""
+        if self._replay is not None:
+            waiting = self._replay
+            self._replay = (frame for source in (waiting, frames) for frame in source)
+        else:
+            self._replay = iter(frames)
+
+    def pump(self, now: float, monotonic: float) -> bool:
+        """Write what waits, one chunk at most; False when all is written or the socket is gone.
+
+        ``now`` is wall-clock, for what the client is told; ``monotonic`` measures how long it takes.
+        """
+        if self.transport.is_closing():
+            self._forget()
+            return False
+        buffered = self.transport.get_write_buffer_size()
+        if buffered > LOW_WATER_BYTES:
+            if self._waiting_since is None:
+                self._waiting_since = monotonic
+            elif monotonic - self._waiting_since > WRITE_SECONDS:
+                self._owner.stalled()
+            return self.behind
+        self._waiting_since = None
+        frames = self._next_frames(CHUNK_BYTES - buffered, now)
+        if frames:
+            self.transport.write(b"".join(frames))
+        return self.behind
+
+    def _next_frames(self, room: int, now: float) -> list[bytes]:
+        frames: list[bytes] = []
+        if self.outbox is not None:
+            gap = self.outbox.gap
+            if gap.dropped or gap.conflated:
+                self._dropped += gap.dropped
+                self._conflated += gap.conflated
+                frames.append(event_frame("gap", gap.data(timestamp(gap.since))))
+                self.outbox.gap = Gap(now)
+            taken = self.outbox.take(room)
+            self._sent += len(taken)
+            frames += taken
+            room -= sum(map(len, taken))
+            if not self.outbox:
+                self._drop_outbox()
+        while self._replay is not None and room > 0:
+            frame = next(self._replay, None)
+            if frame is None:
+                self._replay = None
+            else:
+                self._sent += 1
+                frames.append(frame)
+                room -= len(frame)
+        return frames
+
+    def _drop_outbox(self) -> None:
+        self._dropped, self._conflated, self._peak = self.dropped, self.conflated, self.peak
+        self.outbox = None
+        self.overflowing = False
+
+    def _forget(self) -> None:
+        """Let go of everything that waits: the socket is gone."""
+        if self.outbox is not None:
+            for _ in self.outbox.take(self.outbox.frame_bytes + 1):
+                self._dropped += 1
+            self._drop_outbox()
+        self._replay = None
