@@ -32,11 +32,8 @@ format: $(STAMPS)/dev ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMPS)/dev ## measure (ARGS to choose); each program in bench/ says what
-	@set -e; for program in bench/bench_*.py; do \
-	    test -e "$$program" || { echo "bench/ holds no bench_*.py"; exit 1; }; \
-	    echo "== $$program"; $(BIN)/python "$$program" $(ARGS); \
-	done
+bench: $(STAMPS)/dev ## measure beside the peers (ARGS to choose, see bench/README.md)
+	$(BIN)/python bench/run.py $(ARGS)
 
 parts: ## install what the tests run beside Python: Mosquitto, nginx, Chromium
 	@.ci/install-parts

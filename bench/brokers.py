@@ -18,7 +18,7 @@ listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
 # Without it Nagle's algorithm and delayed ACKs would add up to 40 ms that no server here can help.
-set_tcp_nodelay true
+set_tcp_nodelay {nodelay}
 # Nothing may be lost between the publisher and the server under test.
 max_queued_messages 0
 """
@@ -49,12 +49,16 @@ def find_mosquitto() -> str:
     return find_program("mosquitto", "apt-get install mosquitto")
 
 
+def _mosquitto_conf(port: int, *, nodelay: bool) -> str:
+    return MOSQUITTO_CONF.format(port=port, nodelay="true" if nodelay else "false")
+
+
 @contextmanager
-def mqtt_broker(core: int, folder: Path) -> Iterator[tuple[int, int]]:
-    """Mosquitto as the MQTT broker of the servers that are not one themselves; gives its process id and port."""
+def mqtt_broker(core: int, folder: Path, *, nodelay: bool = True) -> Iterator[tuple[int, int]]:
+    """Mosquitto as the MQTT broker of the servers that are not one; gives its process id and port."""
     port = free_port()
     config = folder / "mqtt-broker.conf"
-    config.write_text(MOSQUITTO_CONF.format(port=port), encoding="utf-8")
+    config.write_text(_mosquitto_conf(port, nodelay=nodelay), encoding="utf-8")
     command = [find_mosquitto(), "-c", str(config)]
     with running(command, name="mqtt-broker", core=core, ready=lambda: port_is_open(port), folder=folder) as pid:
         yield pid, port
@@ -77,7 +81,7 @@ class Mosquitto:
         """Runs one of its own, besides the one that carries messages for others."""
         mqtt_port, port = free_port(), free_port()
         config = place.folder / "mosquitto.conf"
-        text = MOSQUITTO_CONF.format(port=mqtt_port) + WEBSOCKETS_CONF.format(port=port)
+        text = _mosquitto_conf(mqtt_port, nodelay=True) + WEBSOCKETS_CONF.format(port=port)
         config.write_text(text, encoding="utf-8")
         command = [find_mosquitto(), "-c", str(config)]
         with running(

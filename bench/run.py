@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--server-core", type=int, default=0, help="core of the server (default %(default)s)")
     parser.add_argument("--load-core", type=int, default=1, help="core of load and MQTT broker (default %(default)s)")
+    parser.add_argument("--nagle", action="store_true", help="MQTT broker without TCP_NODELAY, its own default")
     parser.add_argument("--nice", type=int, default=0, help="priority of everything, -20 to 19; below 0 as root only")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write report.md and report.json there")
     profile = parser.add_mutually_exclusive_group()
@@ -121,8 +122,15 @@ def _run(options: argparse.Namespace, command: str) -> int:
     facts = {"date": started} | machine_facts() | {server.name: server.version() for server in servers}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         plan = Plan(
-            cases, servers, options.repeats, options.server_core, options.load_core, Path(folder), profiler
-        )  # fmt: skip
+            cases,
+            servers,
+            options.repeats,
+            options.server_core,
+            options.load_core,
+            Path(folder),
+            profiler,
+            nodelay=not options.nagle,
+        )
         results = run_plan(plan, _say)
     marks = check_marks(results)
     text = markdown(results, cases, facts, command, marks)

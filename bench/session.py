@@ -26,6 +26,8 @@ class Plan:
     load_core: int
     folder: Path
     profiler: Profiler | None = None
+    nodelay: bool = True
+    """Whether the MQTT broker sends at once, or as by its default with Nagle's algorithm."""
 
 
 @dataclass(slots=True)
@@ -74,13 +76,19 @@ def _note(results: Results, server: Server, label: str, run: Measurement) -> Non
         results.failed = True
 
 
+def _summary(run: Measurement) -> str:
+    if run.expected:
+        return f"{run.us_per_delivery:.2f} µs/delivery, p99 {run.p99_ms:.2f} ms, lost {run.lost}"
+    return f"{run.us_per_open:.0f} µs/handshake, {run.kb_per_socket:.1f} KB/socket"
+
+
 def run_plan(plan: Plan, say: Callable[[str], None]) -> Results:
     """Measures. Rounds are interleaved, so that a slow minute of the machine meets every server alike.
 
     A run that fails is told by ``say`` and kept as a problem; the others go on.
     """
     results = Results()
-    with mqtt_broker(plan.load_core, plan.folder) as (broker_pid, mqtt_port):
+    with mqtt_broker(plan.load_core, plan.folder, nodelay=plan.nodelay) as (broker_pid, mqtt_port):
         place = Place(plan.server_core, plan.folder, mqtt_port)
         for round_number in range(1, plan.repeats + 1):
             for case in plan.cases:
@@ -97,5 +105,5 @@ def run_plan(plan: Plan, say: Callable[[str], None]) -> Results:
                         continue
                     runs.append(run)
                     _note(results, server, label, run)
-                    say(f"{label}: {run.us_per_delivery:.2f} µs/delivery, p99 {run.p99_ms:.2f} ms, lost {run.lost}")
+                    say(f"{label}: {_summary(run)}")
     return results
