@@ -12,6 +12,7 @@ import re
 import secrets
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,9 @@ _SECRETS = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 
+_REMEMBERED_ALLOWED: Final = 1024
+"""Sets of devices that are kept for the next token; at most a token's 2 KiB each, groups apart."""
+
 
 class Authenticator:
     """Verifies access tokens against one ring of keys.
@@ -65,6 +69,8 @@ class Authenticator:
         self._groups = groups
         self._audience = audience
         self._max_token_seconds = max_token_seconds
+        # Kept because many tokens allow the same: a thousand streams then hold one set between them.
+        self._allowed = lru_cache(maxsize=_REMEMBERED_ALLOWED)(self._allow)
 
     def verify(self, token: str | None, now: float) -> Principal:
         """The holder of ``token`` at ``now`` (wall-clock, seconds since the epoch).
@@ -77,16 +83,19 @@ class Authenticator:
             raise TokenError("token_required")
         claims = parse_claims(self._ring.open(token))
         check_claims(claims, now=now, audience=self._audience, max_seconds=self._max_token_seconds)
-        members = [self._groups[name] for name in claims.groups if name in self._groups]
         return Principal(
             subject=claims.subject,
             expires_at=claims.expires_at,
-            allowed=Allowed(frozenset(claims.devices).union(*members)),
+            allowed=self._allowed(claims.devices, claims.groups),
             devices=claims.devices,
             groups=claims.groups,
             scopes=claims.scopes,
             token_id=claims.token_id,
         )
+
+    def _allow(self, devices: tuple[str, ...], groups: frozenset[str]) -> Allowed:
+        members = [self._groups[name] for name in groups if name in self._groups]
+        return Allowed(frozenset(devices).union(*members))
 
 
 def mint(

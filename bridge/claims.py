@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, NoReturn, TypeVar
 
 from bridge.errors import TokenError
@@ -116,7 +117,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_TOKEN_BYTES:
         raise ValueError(f"JSON of more than {MAX_TOKEN_BYTES} bytes")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = _decoder.decode(data.decode("utf-8"))
     except (ValueError, RecursionError):  # not chained: the errors of json and of str.decode hold the text
         raise ValueError("not strict JSON in UTF-8") from None
     if not isinstance(value, dict):
@@ -178,7 +179,13 @@ def _patterns(value: object) -> tuple[str, ...]:
 
 def _scopes(value: object) -> frozenset[str]:
     # Present but empty means no scope at all, unlike absent.
-    return SCOPES.intersection(_texts(value.split() if isinstance(value, str) else value))
+    return _shared(SCOPES.intersection(_texts(value.split() if isinstance(value, str) else value)))
+
+
+@lru_cache(maxsize=1 << len(SCOPES))
+def _shared(scopes: frozenset[str]) -> frozenset[str]:
+    """One set for all tokens with the same scopes: a stream keeps it as long as it lives."""
+    return scopes
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -190,3 +197,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(_: str) -> NoReturn:
     raise ValueError
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)

@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import json
 import logging
-import logging.handlers
-import queue
 import sys
+import threading
+from collections import deque
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TextIO
 
 from bridge.auth import redact
 from bridge.limits import LOG_RECORDS
 
+WRITE_EVERY_SECONDS: Final = 0.05
+"""Longest time that a line waits for company."""
 MAX_LINE_CHARS: Final = 2000
 """One line; a traceback is longer and is kept whole."""
 
 
-class BoundedQueueHandler(logging.handlers.QueueHandler):
-    """Hands records to a thread that writes. When stdout is blocked, lines are dropped and counted."""
+class BoundedHandler(logging.Handler):
+    """Keeps records for a thread that writes them. When stdout is blocked, lines are dropped and counted."""
 
     def __init__(self) -> None:
-        self.records: queue.Queue[logging.LogRecord] = queue.Queue(LOG_RECORDS)
-        super().__init__(self.records)
+        super().__init__()
+        self.records: deque[logging.LogRecord] = deque()
+        self.waiting = threading.Event()
         self.dropped = 0
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Put the arguments in now: they may change. The traceback is left for the writer."""
-        record.msg, record.args = record.getMessage(), None
-        return record
+    def createLock(self) -> None:  # noqa: N802 - logging's own name
+        """No lock: ``deque.append`` is atomic, and the loop must not wait for another thread's line."""
+        self.lock = None
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.records.put_nowait(record)
-        except queue.Full:
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep ``record``, its arguments put in: they may change."""
+        if len(self.records) >= LOG_RECORDS:
             self.dropped += 1
+            return
+        record.msg, record.args = record.getMessage(), None
+        self.records.append(record)
+        if not self.waiting.is_set():
+            self.waiting.set()
 
 
 class TextFormatter(logging.Formatter):
@@ -65,15 +71,20 @@ class JsonFormatter(TextFormatter):
 
 
 class Logs:
-    """Owns the writing thread. ``start`` replaces the root logger's handlers; ``stop`` writes what waits."""
+    """Owns the writing thread. ``start`` replaces the root logger's handlers; ``stop`` writes what waits.
 
-    def __init__(self, level: str, style: str) -> None:
-        """``style`` is ``text`` or ``json``."""
-        self._handler = BoundedQueueHandler()
-        stdout = logging.StreamHandler(sys.stdout)
-        stdout.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
-        self._writer = logging.handlers.QueueListener(self._handler.records, stdout)
+    The thread wakes once for all lines of WRITE_EVERY_SECONDS: a wake-up for each would cost more than
+    the line, and every stream that opens or ends writes one.
+    """
+
+    def __init__(self, level: str, style: str, stream: TextIO | None = None) -> None:
+        """``style`` is ``text`` or ``json``; ``stream`` is stdout where none is given."""
+        self._handler = BoundedHandler()
+        self._formatter = JsonFormatter() if style == "json" else TextFormatter()
+        self._stream = stream or sys.stdout
         self._level = level
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
 
     def start(self) -> None:
         root = logging.getLogger()
@@ -81,18 +92,33 @@ class Logs:
         root.setLevel(self._level)
         # aiohttp warns of every subprotocol that is not ours, and quotes it: a token may be among them.
         logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
-        self._writer.start()
+        # What no line shows need not be found out (Python's logging HOWTO, "Optimization").
+        logging._srcfile = None
+        logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+        self._thread.start()
 
     def stop(self) -> None:
         """Bounded: a blocked stdout gets no more than one second."""
-        thread = getattr(self._writer, "_thread", None)
-        self._writer.enqueue_sentinel()
-        if thread is not None:
-            thread.join(1.0)
+        self._stopping.set()
+        self._handler.waiting.set()
+        self._thread.join(1.0)
 
     def dropped(self) -> int:
         """Lines that were lost because stdout was blocked."""
         return self._handler.dropped
+
+    def _run(self) -> None:
+        records, waiting = self._handler.records, self._handler.waiting
+        while not self._stopping.is_set() or records:
+            waiting.wait()
+            self._stopping.wait(WRITE_EVERY_SECONDS)
+            waiting.clear()
+            lines = [self._formatter.format(records.popleft()) + "\n" for _ in range(len(records))]
+            try:
+                self._stream.write("".join(lines))
+                self._stream.flush()
+            except (OSError, ValueError):  # stdout is gone; there is nowhere to say so
+                self._handler.dropped += len(lines)
 
 
 def _clean(text: str) -> str:
