@@ -14,7 +14,8 @@ from aiohttp import web
 
 from bridge.auth import Authenticator, load_groups
 from bridge.checks import EMBEDDED, MqttAddress, parse_mqtt_url
-from bridge.consumer import Consumer, ConsumerOptions
+from bridge.consumer import Consumer, ConsumerOptions, Door, in_words
+from bridge.decoding import Decoder
 from bridge.decoding.json_decoder import JsonDecoder
 from bridge.doors import close_all, drain, open_door
 from bridge.embedded import MQTT_VERSION, EmbeddedBroker
@@ -65,7 +66,7 @@ async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator
         handoff = Handoff(loop)
         handoff.open(hub)
         address, version = _mqtt(settings, stack)
-        consumer = Consumer(consumer_options(settings, address, version), decoder, handoff)
+        consumer = consumer_of(consumer_options(settings, address, version), decoder, handoff)
         operations = Operations(hub, consumer.statistics, handoff.statistics, logs.dropped if logs else int)
 
         public = web.Application()
@@ -165,6 +166,14 @@ def _mqtt(settings: Settings, stack: AsyncExitStack) -> tuple[MqttAddress, str]:
     embedded.start()
     stack.callback(embedded.stop)
     return embedded.address, MQTT_VERSION
+
+
+def consumer_of(options: ConsumerOptions, decoder: Decoder, door: Door) -> Consumer:
+    """A consumer, not started. SettingsError when the authority's file cannot be used."""
+    try:
+        return Consumer(options, decoder, door)
+    except OSError as error:
+        raise SettingsError([("BRIDGE_MQTT_CA_FILE", f"{options.ca_file} cannot be used: {in_words(error)}")]) from None
 
 
 def consumer_options(settings: Settings, address: MqttAddress, version: str) -> ConsumerOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from bridge.cohort import Cohort
@@ -69,19 +70,22 @@ class Broker:
 
     # --- selections -----------------------------------------------------------------------------------
 
-    def select(self, subscription: Subscription, selectors: frozenset[str]) -> None:
+    def select(self, subscription: Subscription, selectors: frozenset[str]) -> frozenset[str]:
         """From now on ``subscription`` gets the devices that ``selectors`` (ids and patterns) cover.
 
-        Replaces what it had before; an empty set ends it and leaves nothing behind.
+        Replaces what it had before, in its outbox too; an empty set ends it and leaves nothing behind.
+        Returns a set equal to ``selectors`` that all with the same selection share: keep that one.
         """
         before = self._membership.pop(subscription, None)
         if before is not None and before.selectors != selectors:
             del before.members[subscription]
             if not before.members:
                 self._dissolve(before)
+            if subscription.outbox is not None:
+                subscription.outbox.retain(_coverage(selectors))
         if not selectors:
             subscription.count_with(int)
-            return
+            return selectors
         cohort = self._cohorts.get(selectors)
         if cohort is None:
             cohort = self._form(selectors)
@@ -89,9 +93,11 @@ class Broker:
         self._membership[subscription] = cohort
         if cohort is not before:
             subscription.count_with(cohort.count)
+        return cohort.selectors
 
     def forget(self, subscription: Subscription) -> None:
-        """Its socket is gone."""
+        """Its socket is gone, or about to be closed: nothing more is written to it from here."""
+        subscription.forget()
         self.select(subscription, frozenset())
         self._behind.pop(subscription, None)
 
@@ -136,24 +142,29 @@ class Broker:
         self._before_turn()
         routes, remember = self._routes, self._history.remember
         touched: list[Cohort] = []
-        for message in batch:
-            self._sequence = sequence = self._sequence + 1
-            remember(sequence, message)
-            cohorts = routes.get(message.device_id)
-            if cohorts is None:
-                cohorts = self._route(message.device_id)
-            if not cohorts:
-                continue
-            frame = message_frame(f"{self._epoch}-{sequence}", message.device_id, message.payload, message.retained)
-            for cohort in cohorts:
-                if not cohort.entries:
-                    touched.append(cohort)
-                cohort.entries.append((message, frame))
+        try:
+            for message in batch:
+                self._sequence = sequence = self._sequence + 1
+                remember(sequence, message)
+                cohorts = routes.get(message.device_id)
+                if cohorts is None:
+                    cohorts = self._route(message.device_id)
+                if not cohorts:
+                    continue
+                frame = message_frame(f"{self._epoch}-{sequence}", message.device_id, message.payload, message.retained)
+                for cohort in cohorts:
+                    if not cohort.entries:
+                        touched.append(cohort)
+                    cohort.entries.append((message, frame))
+        finally:  # whatever fails above, a cohort with entries must be flushed: only an empty one is touched again
+            self._flush(touched)
+
+    def _flush(self, touched: Sequence[Cohort]) -> None:
         now = self._clock()
         behind: list[Subscription] = []
         for cohort in touched:
             self._deliveries += len(cohort.entries) * len(cohort.members)
-            behind.extend(cohort.flush(now))
+            behind += cohort.flush(now)
         for subscription in behind:
             self.pump_later(subscription)
 
@@ -170,8 +181,9 @@ class Broker:
     def snapshot(self, subscription: Subscription, device_ids: Iterable[str], patterns: Iterable[str]) -> None:
         """Show ``subscription`` the last-known messages of these devices.
 
-        A message that comes live after this call is not shown as well. Written as fast as the socket
-        takes it; what is pending is a list of ids, not of messages.
+        A message that comes live after this call is not shown as well, nor is one of a device that is no
+        longer selected when its turn comes. Written as fast as the socket takes it; what is pending is a
+        list of ids, not of messages.
         """
         wanted = dict.fromkeys(device_ids)
         matchers = [pattern_matcher(pattern) for pattern in patterns]
@@ -179,15 +191,19 @@ class Broker:
             wanted.update(
                 dict.fromkeys(known for known in self._history.device_ids() if any(match(known) for match in matchers))
             )
-        subscription.replay(self._replay_frames(tuple(wanted), self._sequence))
+        subscription.replay(wanted, partial(self._replay_frames, subscription, self._sequence))
         if subscription.pump(self._clock(), self._monotonic()):
             self.pump_later(subscription)
 
-    def _replay_frames(self, device_ids: tuple[str, ...], up_to: int) -> Iterable[bytes]:
-        for device_id in device_ids:
-            for sequence, message in self._history.of(device_id):
-                if sequence <= up_to:
-                    yield message_frame(f"{self._epoch}-{sequence}", device_id, message.payload, replay=True)
+    def _replay_frames(self, subscription: Subscription, up_to: int, device_id: str) -> Iterable[bytes]:
+        cohort = self._membership.get(subscription)
+        if cohort is None:
+            return
+        if device_id not in cohort.selectors and cohort not in (self._routes.get(device_id) or self._route(device_id)):
+            return
+        for sequence, message in self._history.of(device_id):
+            if sequence <= up_to:
+                yield message_frame(f"{self._epoch}-{sequence}", device_id, message.payload, replay=True)
 
     # --- sockets that are behind ------------------------------------------------------------------------
 
@@ -203,7 +219,7 @@ class Broker:
         self._before_turn()
         now, monotonic = self._clock(), self._monotonic()
         for subscription in list(self._behind):
-            if not subscription.pump(now, monotonic):
+            if monotonic >= subscription.next_look and not subscription.pump(now, monotonic):
                 self._behind.pop(subscription, None)
         if self._behind and not self._pumping:
             self._pumping = True
@@ -219,3 +235,9 @@ class Broker:
             behind=len(self._behind),
             lost=self._lost,
         )
+
+
+def _coverage(selectors: frozenset[str]) -> Callable[[str], bool]:
+    """Whether a device is covered by one of ``selectors``."""
+    matchers = [pattern_matcher(selector) for selector in selectors if "*" in selector]
+    return lambda device_id: device_id in selectors or any(match(device_id) for match in matchers)

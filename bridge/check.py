@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import Final
 
-from bridge.app import authenticator_of, consumer_options, decoder_of, groups_of
+from bridge.app import authenticator_of, consumer_of, consumer_options, decoder_of, groups_of
 from bridge.checks import parse_mqtt_url
-from bridge.consumer import Consumer
 from bridge.doors import close_all
-from bridge.errors import SettingsError, StartError
+from bridge.errors import StartError
 from bridge.listener import bind, tls_context
 from bridge.settings import PREFIX, Settings, load_settings
 from bridge.telemetry import Telemetry, UpstreamState
@@ -20,6 +21,7 @@ ANSWER_SECONDS: Final = 8.0
 """For the MQTT broker to accept, and to grant every topic filter."""
 LISTEN_SECONDS: Final = 2.0
 """How long to wait for a first message; none is no failure, since devices may be quiet."""
+_LOOK_SECONDS: Final = 0.1
 
 
 class _Listener:
@@ -49,15 +51,25 @@ def run_check() -> int:
 
 
 def _check_host(settings: Settings) -> int:
-    try:
-        close_all(bind(settings.host, settings.port, PREFIX + "PORT"))
-        if settings.tls_cert and settings.tls_key:
+    status = 0
+    for name, port in (("PORT", settings.port), ("ADMIN_PORT", settings.admin_port)):
+        if port is None:
+            continue
+        try:
+            close_all(bind(settings.host, port, PREFIX + name))
+        except StartError as error:
+            print(f"{PREFIX}{name}: {error}", file=sys.stderr)
+            status = 1
+        else:
+            print(f"listening on {settings.host}:{port}: possible")
+    if settings.tls_cert and settings.tls_key:
+        try:
             tls_context(settings.tls_cert, settings.tls_key)
-    except StartError as error:
-        print(f"{PREFIX}PORT: {error}", file=sys.stderr)
-        return 1
-    print(f"listening on {settings.host}:{settings.port}: possible")
-    return 0
+        except StartError as error:
+            print(f"{PREFIX}TLS_CERT: {error}", file=sys.stderr)
+            return 1
+        print("TLS certificate and key: well")
+    return status
 
 
 def _check_mqtt(settings: Settings) -> int:
@@ -66,19 +78,23 @@ def _check_mqtt(settings: Settings) -> int:
         print("MQTT broker: embedded")
         return 0
     listener = _Listener()
-    try:
-        consumer = Consumer(consumer_options(settings, address, settings.mqtt_version), decoder_of(settings), listener)
-    except OSError as error:
-        raise SettingsError([(PREFIX + "MQTT_CA_FILE", str(error))]) from None
+    options = consumer_options(settings, address, settings.mqtt_version)
+    # Two clients of one id throw each other out, and the service may be running.
+    options = replace(options, client_id=f"{options.client_id}-check")
+    consumer = consumer_of(options, decoder_of(settings), listener)
+    logging.getLogger("bridge").addHandler(logging.NullHandler())  # its problems are told below, by setting
     consumer.start()
     try:
-        subscribed = listener.subscribed.wait(ANSWER_SECONDS)
-        if not subscribed:
-            print(f"{PREFIX}MQTT_URL: MQTT broker {address}: {consumer.statistics().detail}", file=sys.stderr)
-            return 1
+        until = time.monotonic() + ANSWER_SECONDS
+        while not listener.subscribed.wait(_LOOK_SECONDS):
+            statistics = consumer.statistics()
+            if statistics.failures or time.monotonic() > until:
+                name = "MQTT_TOPICS" if statistics.connected else "MQTT_URL"
+                print(f"{PREFIX}{name}: MQTT broker {address}: {statistics.detail}", file=sys.stderr)
+                return 1
         until = time.monotonic() + LISTEN_SECONDS
         while time.monotonic() < until and not listener.heard.is_set() and not consumer.statistics().refused:
-            listener.heard.wait(0.1)
+            listener.heard.wait(_LOOK_SECONDS)
         statistics = consumer.statistics()
     finally:
         consumer.stop()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 EMBEDDED = "embedded"
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -63,7 +65,8 @@ def check_topic_filters(filters: Sequence[str]) -> None:
     for text in filters:
         levels = text.split("/")
         if (
-            len(text.encode()) > 65_535
+            not text
+            or len(text.encode()) > 65_535
             or "\0" in text
             or any(("+" in level or "#" in level) and len(level) > 1 for level in levels)
             or "#" in levels[:-1]
@@ -79,6 +82,8 @@ def check_topic_filters(filters: Sequence[str]) -> None:
 
 
 def _overlap(first: list[str], second: list[str]) -> bool:
+    if first[0].startswith("$") != second[0].startswith("$") and {first[0], second[0]} & {"+", "#"}:
+        return False  # a wildcard at the start does not match $SYS and its like (MQTT 5.0 section 4.7.2)
     for a, b in zip(first, second, strict=False):
         if "#" in (a, b):
             return True
@@ -99,12 +104,19 @@ def check_origin(text: str) -> str:
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+    host = parts.hostname or ""
+    if (
+        parts.scheme not in ("http", "https")
+        or _HOST.fullmatch(host) is None
+        or parts.path not in ("", "/")
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
         raise ValueError(f"{text!r} is not an origin; write it as https://app.example.com or http://localhost:5173")
     if port == {"http": 80, "https": 443}[parts.scheme]:
         port = None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+    return f"{parts.scheme}://" + (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
 
 
 def check_network(text: str) -> None:

@@ -7,8 +7,6 @@ the whole cohort, one join per turn, and then one write per socket: 50 dashboard
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from bridge.limits import CHUNK_BYTES
 from bridge.subscription import Entry, Subscription
 
@@ -28,8 +26,8 @@ class Cohort:
         """Messages written to each member of this cohort so far."""
         return self.written
 
-    def flush(self, now: float) -> Iterator[Subscription]:
-        """Write this turn's frames to every member; yields those that could not take them.
+    def flush(self, now: float) -> list[Subscription]:
+        """Write this turn's frames to every member; returns those that could not take them.
 
         ``now`` is wall-clock. Members may not change while this runs. The loop body is the hottest code
         of the program: three calls into the transport and nothing else for a socket that keeps up.
@@ -38,10 +36,12 @@ class Cohort:
         data = entries[0][1] if len(entries) == 1 else b"".join([frame for _, frame in entries])
         self.written += len(entries)
         room = max(CHUNK_BYTES - len(data), 0)
+        behind: list[Subscription] = []
         for member in self.members:
             transport = member.transport
             if member.outbox is None and transport.get_write_buffer_size() <= room and not transport.is_closing():
                 transport.write(data)
             else:
                 member.hold(entries, now)
-                yield member
+                behind.append(member)
+        return behind

@@ -101,17 +101,17 @@ class _RefOnly(BaseModel):
 def _explain(error: ValidationError) -> CommandError:
     first: dict[str, Any] = dict(error.errors(include_url=False, include_input=False, include_context=False)[0])
     kind = first["type"]
-    place = ".".join(str(part) for part in first["loc"] if part not in ACTIONS)
+    place = ".".join(str(part) for part in first["loc"][1:])  # the first part is the action
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return CommandError("unknown_action", f"`action` must be one of {', '.join(ACTIONS)}")
-    if kind == "json_invalid" or not place:
+    if kind == "json_invalid" or len(first["loc"]) < 2:
         return CommandError("invalid_json", 'send one JSON object, for example {"action":"ping"}')
-    if place.startswith("ref"):
+    if kind == "extra_forbidden":
+        return CommandError("unknown_field", f"`{place[:80]}` is not a field of this command; leave it out")
+    if place == "ref" or place.startswith("ref."):
         return CommandError(
             "invalid_field", f"`ref` must be a whole number or at most {MAX_REF_CHARS} characters of text"
         )
-    if kind == "extra_forbidden":
-        return CommandError("unknown_field", f"`{place[:80]}` is not a field of this command; leave it out")
     if kind == "missing":
         return CommandError("missing_field", f"`{place}` is missing")
     return CommandError("invalid_field", f"`{place}`: {first['msg']}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final, Protocol
 
+from bridge.closing import CloseReason
 from bridge.encoding import event_frame, timestamp
 from bridge.errors import TokenError
 from bridge.hub import Hub
@@ -23,6 +24,11 @@ TOKEN_ADVICE: Final = {
 }
 
 
+def refusal_reason(code: str) -> CloseReason:
+    """How a stream ends whose first credential was refused with ``code``. Too many streams may be fewer later."""
+    return CloseReason.OVERLOADED if code == "too_many_connections" else CloseReason.CREDENTIAL
+
+
 class Holder(Hashable, Protocol):
     """The stream that holds the credential."""
 
@@ -33,11 +39,12 @@ class Holder(Hashable, Protocol):
 class Credential:
     """At most one principal at a time; its deadline is always set, and gone when the stream is."""
 
-    __slots__ = ("_holder", "_hub", "principal")
+    __slots__ = ("_counted", "_holder", "_hub", "principal")
 
     def __init__(self, hub: Hub, holder: Holder) -> None:
         self._hub = hub
         self._holder = holder
+        self._counted: str | None = None
         self.principal: Principal | None = None
 
     @property
@@ -49,7 +56,7 @@ class Credential:
         """The principal of ``token``, fit for this stream. TokenError says why not; then nothing changed.
 
         Beside the codes of ``Authenticator.verify``: ``scope_missing``, ``subject_changed``,
-        ``too_many_connections``.
+        ``too_many_connections``. A stream counts for its subject from the first success until ``drop``.
         """
         if self._hub.authenticator is None:
             return self._hub.anonymous()
@@ -58,8 +65,10 @@ class Credential:
             raise TokenError("scope_missing")
         if self.principal is not None and self.principal.subject != principal.subject:
             raise TokenError("subject_changed")
-        if self.principal is None and not self._hub.admission.admit_principal(principal.subject):
-            raise TokenError("too_many_connections")
+        if self._counted is None:
+            if not self._hub.admission.admit_principal(principal.subject):
+                raise TokenError("too_many_connections")
+            self._counted = principal.subject
         return principal
 
     def accept(self, principal: Principal) -> None:
@@ -71,8 +80,9 @@ class Credential:
     def drop(self) -> None:
         """The stream is over."""
         self._hub.deadlines.discard(self._holder)
-        if self.principal is not None and self._hub.authenticator is not None:
-            self._hub.admission.release_principal(self.principal.subject)
+        if self._counted is not None:
+            self._hub.admission.release_principal(self._counted)
+            self._counted = None
 
     def data(self) -> dict[str, object]:
         """What the client is told about itself."""

@@ -37,11 +37,16 @@ class Deadlines:
         number = next(self._numbers)
         self._current[key] = (number, callback)
         heapq.heappush(self._heap, (at, number, key))
+        self._compact()
         self._arm()
 
     def discard(self, key: Hashable) -> None:
         """Forget the deadline of ``key``, if there is one."""
         self._current.pop(key, None)
+        self._compact()
+
+    def _compact(self) -> None:
+        """Let go of what was replaced or discarded once it is most of the heap."""
         if len(self._heap) > _COMPACT_AT_LEAST + 2 * len(self._current):
             self._heap = [entry for entry in self._heap if self._is_current(entry)]
             heapq.heapify(self._heap)

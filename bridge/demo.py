@@ -17,14 +17,16 @@ from bridge.logs import Logs
 from bridge.loops import run
 from bridge.paseto import KeyRing, generate_key
 from bridge.settings import Settings, load_settings
-from bridge.simulate import Simulator
+from bridge.simulate import MAX_VEHICLES, Simulator
 
 TOKEN_SECONDS: Final = 12 * 3600.0
 _SEED: Final = 7
 
 
 def run_demo(*, port: int | None, vehicles: int, rate: float) -> int:
-    """Run until Ctrl-C. StartError when the port is in use; SettingsError when a setting is wrong."""
+    """Run until Ctrl-C. StartError when the port is in use; SettingsError or ValueError when an argument is wrong."""
+    if not 1 <= vehicles <= MAX_VEHICLES:
+        raise ValueError(f"--vehicles must be from 1 to {MAX_VEHICLES:,}")
     key = generate_key()
     given = {} if port is None else {"port": port}
     # A page that was opened from a file has the origin "null". Harmless here: it still needs the token.
@@ -56,7 +58,7 @@ def _introduction(settings: Settings, server: Server, key: str, vehicles: int) -
         KeyRing([key]), subject="demo", devices=["*"], groups=[], scopes=["stream"], ttl=TOKEN_SECONDS, now=time.time()
     )
     address = f"{settings.host}:{server.port}"
-    command = _command()
+    watch = f"{_command()} watch truck-001,truck-002"
     page = Path(__file__).resolve().parent.parent / "examples" / "websocket_client_example.html"
     lines = [
         "",
@@ -64,13 +66,12 @@ def _introduction(settings: Settings, server: Server, key: str, vehicles: int) -
         "",
         "  Watch them in another terminal:",
         "",
-        f"      export TELEMETRY_BRIDGE_URL=http://{address} TELEMETRY_BRIDGE_TOKEN={token}",
-        f"      {command} watch truck-001,truck-002",
+        f"      TELEMETRY_BRIDGE_URL=http://{address} TELEMETRY_BRIDGE_TOKEN={token} {watch}",
         "",
         "  The stream, for any WebSocket client:",
         "",
         f"      ws://{address}/api/v1/stream?device_ids=truck-001",
-        "      with the header  Authorization: Bearer $TELEMETRY_BRIDGE_TOKEN",
+        "      with the header  Authorization: Bearer TOKEN,  the TOKEN being the one above",
         "",
     ]
     if page.is_file():

@@ -9,7 +9,7 @@ from aiohttp import WSMsgType
 from bridge.admission import TokenBucket
 from bridge.closing import CloseReason
 from bridge.commands import Authenticate, Command, Info, Ping, Subscribe, Unsubscribe, parse_command, ref_of
-from bridge.credential import TOKEN_ADVICE, Credential
+from bridge.credential import TOKEN_ADVICE, Credential, refusal_reason
 from bridge.encoding import error_frame, event_frame, pong_frame
 from bridge.errors import CommandError, TokenError
 from bridge.hub import Hub
@@ -114,7 +114,7 @@ class Dialogue:
         except TokenError as error:
             if session.credential.principal is not None:
                 raise CommandError(error.code, TOKEN_ADVICE[error.code]) from None
-            session.close(CloseReason.CREDENTIAL, error_frame(error.code, TOKEN_ADVICE[error.code], command.ref))
+            session.close(refusal_reason(error.code), error_frame(error.code, TOKEN_ADVICE[error.code], command.ref))
             return
         session.authenticated()
         session.credential.accept(principal)

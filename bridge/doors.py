@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bridge.closing import CloseReason
 from bridge.consumer import Consumer
@@ -20,12 +21,16 @@ from bridge.limits import CLOSE_SECONDS, LISTEN_BACKLOG, REQUEST_HEAD_SECONDS
 from bridge.listener import SilentConnections
 
 log = logging.getLogger("bridge.doors")
+http_log = logging.getLogger("bridge.http")
+http_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+"""What aiohttp has to say, but for requests that are no HTTP. They are answered with 400 and are their senders'
+fault; aiohttp would log an ERROR with a traceback for each, and quote the beginning of the URL."""
 
 KEEPALIVE_SECONDS: Final = 15.0
 """How long an HTTP connection may wait for its next request; aiohttp's 75 s holds files for nothing."""
 _LOOK_SECONDS: Final = 0.05
 _RESERVE_SECONDS: Final = 1.0
-"""Of the time for draining, what is kept for aborting the rest and cleaning up."""
+"""Of the time for draining, what is kept for aborting the rest and cleaning up; half of it when it is short."""
 
 Door = list[asyncio.Server]
 
@@ -36,7 +41,9 @@ async def open_door(
     """Serve ``app`` on bound ``sockets`` until ``stack`` unwinds."""
     loop = asyncio.get_running_loop()
     # aiohttp's own access log prints the query string, and with it every ?token=.
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=CLOSE_SECONDS)
+    runner = web.AppRunner(
+        app, logger=http_log, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=CLOSE_SECONDS
+    )
     silent = SilentConnections(lambda: _protocol(runner), loop)
     app.on_response_prepare.append(silent.heard)
     await runner.setup()
@@ -62,7 +69,7 @@ async def drain(hub: Hub, consumer: Consumer, handoff: Handoff, doors: Sequence[
     Takes ``drain_seconds`` at most, whatever a client does.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + max(drain_seconds - _RESERVE_SECONDS, 0.0)
+    deadline = loop.time() + drain_seconds - min(_RESERVE_SECONDS, drain_seconds / 2)
     hub.admission.draining = True
     for door in doors:
         for server in door:

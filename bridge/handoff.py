@@ -74,9 +74,14 @@ class Handoff:
     def close(self) -> None:
         """Forget what waits and refuse what comes."""
         with self._lock:
-            self._closed = True
-            self._batches.clear()
-            self._messages = self._bytes = 0
+            self._shut()
+
+    def _shut(self) -> None:
+        self._closed = True
+        self._batches.clear()
+        self._messages = self._bytes = 0
+        self._lost.clear()
+        self._state = None
 
     def put(self, batch: list[Telemetry]) -> None:
         """Pass on a batch, in order. Never blocks and never raises; the caller gives the list away."""
@@ -117,7 +122,7 @@ class Handoff:
             try:
                 self._loop.call_soon_threadsafe(self._drain)
             except RuntimeError:  # the loop is closed: the process is ending
-                self._closed = True
+                self._shut()
 
     def _drain(self) -> None:
         """One turn on the loop: at most TURN_MESSAGES, then the sockets get their turn."""
@@ -128,16 +133,18 @@ class Handoff:
             lost, self._lost = self._lost, Counter()
             state, self._state = self._state, None
             self._woken = more
-        if lost:
-            receiver.lost(lost)
-        if state is not None and state is UpstreamState.UP:
-            receiver.upstream(state)
-        if batch:
-            receiver.publish(batch)
-        if state is not None and state is not UpstreamState.UP:
-            receiver.upstream(state)
-        if more:
-            self._loop.call_soon(self._drain)
+        try:
+            if lost:
+                receiver.lost(lost)
+            if state is not None and state is UpstreamState.UP:
+                receiver.upstream(state)
+            if batch:
+                receiver.publish(batch)
+            if state is not None and state is not UpstreamState.UP:
+                receiver.upstream(state)
+        finally:  # a bug in the receiver costs this turn, not all that come after it
+            if more:
+                self._loop.call_soon(self._drain)
 
     def _take(self) -> tuple[list[Telemetry], bool]:
         """Up to one turn's worth of messages, and whether more wait."""

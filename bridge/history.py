@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,7 +34,8 @@ class LastKnown:
     """
 
     def __init__(self, *, max_devices: int = MAX_KNOWN_DEVICES, max_bytes: int = HISTORY_BYTES) -> None:
-        self._devices: dict[str, dict[Kind, Remembered]] = {}
+        # Ordered by when a device was last heard; a plain dict would be searched from its start to find the first.
+        self._devices: OrderedDict[str, dict[Kind, Remembered]] = OrderedDict()
         self._max_devices = max_devices
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -41,12 +43,13 @@ class LastKnown:
 
     def remember(self, sequence: int, message: Telemetry) -> None:
         """Keep ``message`` in the place of the device's last one of its kind."""
-        device = self._devices.pop(message.device_id, None)
+        device = self._devices.get(message.device_id)
         if device is None:
-            device = {}
+            device = self._devices[message.device_id] = {}
+        else:
+            self._devices.move_to_end(message.device_id)
         before = device.get(message.kind)
         device[message.kind] = Remembered(sequence, message)
-        self._devices[message.device_id] = device  # at the end: heard most recently
         self._bytes += len(message.payload) - (len(before.message.payload) if before else 0)
         while len(self._devices) > self._max_devices or (self._bytes > self._max_bytes and len(self._devices) > 1):
             self._forget(next(iter(self._devices)))

@@ -23,10 +23,18 @@ class OriginPolicy:
 
     def permits(self, headers: Mapping[str, str]) -> bool:
         host = headers.get("Host", "").lower()
-        if self._loopback_only and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if self._loopback_only and not is_loopback(_host_name(host)):
             return False
         origin = headers.get("Origin")
         if origin is None:
             return True
         origin = origin.lower()
         return origin in self._allowed or origin in (f"http://{host}", f"https://{host}")
+
+
+def _host_name(host: str) -> str:
+    """The name in a ``Host`` header, without the port; empty when it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # such as a bracket that is never closed
+        return ""

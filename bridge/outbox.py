@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any
@@ -103,6 +103,9 @@ class Outbox:
     def offer(self, device_id: str, kind: Kind, frame: bytes) -> Outcome:
         """Queue one message, or what the policy says; OVERFLOWED means that the socket is to be closed."""
         limits = self._limits
+        if len(frame) > limits.frame_bytes:
+            self.gap.note(device_id, dropped=1)
+            return Outcome.DROPPED
         if limits.policy is Policy.LATEST and kind is Kind.POSITION:
             waiting = self._latest.get(device_id)
             if waiting is not None and self.frame_bytes - len(waiting.frame) + len(frame) <= limits.frame_bytes:
@@ -115,7 +118,7 @@ class Outbox:
             if limits.policy is Policy.DISCONNECT:
                 return Outcome.OVERFLOWED
             outcome = Outcome.DROPPED
-            if limits.policy is Policy.DROP_NEWEST or not self._entries:
+            if limits.policy is Policy.DROP_NEWEST:
                 self.gap.note(device_id, dropped=1)
                 return outcome
             self.gap.note(self._pop().device_id, dropped=1)
@@ -139,6 +142,17 @@ class Outbox:
             frames.append(frame)
             size += len(frame)
         return frames
+
+    def retain(self, wanted: Callable[[str], object]) -> None:
+        """Forget what waits for devices that are not wanted any more, and that they had a gap.
+
+        No loss, since nobody is to have it: it is not counted.
+        """
+        self._entries = deque(entry for entry in self._entries if wanted(entry.device_id))
+        self._latest = {device_id: entry for device_id, entry in self._latest.items() if wanted(device_id)}
+        self.frame_bytes = sum(len(entry.frame) for entry in self._entries)
+        for device_id in [name for name in self.gap.devices if not wanted(name)]:
+            del self.gap.devices[device_id]
 
     def _pop(self) -> _Entry:
         entry = self._entries.popleft()

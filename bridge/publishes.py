@@ -78,14 +78,15 @@ class PublishLifter:
             lifted = first & _TYPE_MASK == _PUBLISH
             if lifted and first & _QOS_MASK > _QOS_1:
                 raise MalformedPacketError("a PUBLISH of a QoS that was not asked for")
+            if lifted and length > self._max_packet_bytes:
+                if not self._oversize_head(data, first, body):
+                    break
+                self._skip_bytes = max(stop - end, 0)
+                start = min(stop, end)
+                continue
+            if not lifted and length > MAX_CONTROL_PACKET_BYTES:
+                raise MalformedPacketError(f"an MQTT packet of type {first >> 4} with {length} bytes")
             if stop > end:
-                if lifted and length > self._max_packet_bytes:
-                    head = self._oversize_head(data, first, body)
-                    if head:
-                        self._skip_bytes = stop - end
-                        start = end
-                elif not lifted and length > MAX_CONTROL_PACKET_BYTES:
-                    raise MalformedPacketError(f"an MQTT packet of type {first >> 4} with {length} bytes")
                 break
             if lifted:
                 publishes.append(self._publish(data, first, body, stop))

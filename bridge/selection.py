@@ -80,6 +80,8 @@ def pattern_matcher(pattern: str) -> Callable[[str], object]:
     if pattern.count("*") == 1 and pattern.endswith("*"):
         prefix = pattern[:-1]
         return lambda device_id: device_id.startswith(prefix)
+    if "*" not in pattern:
+        return lambda device_id: device_id == pattern
     first, *middle, last = re.split(r"\*+", pattern)
     # Atomic groups: the first place where a piece fits is as good as any later one, so a pattern such as
     # *a*a*a*b costs no more than its length times the id's, instead of years.

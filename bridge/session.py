@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
+import socket
+import struct
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,7 +16,7 @@ from aiohttp import WSMsgType, web
 from bridge.closing import CloseReason
 from bridge.credential import Credential
 from bridge.dialogue import Dialogue, hello
-from bridge.encoding import KEEP_ALIVE, error_frame, event_frame
+from bridge.encoding import KEEP_ALIVE, close_frame, error_frame, event_frame
 from bridge.errors import CommandError
 from bridge.hub import Hub
 from bridge.limits import (
@@ -23,6 +26,7 @@ from bridge.limits import (
     EXPIRY_GRACE_SECONDS,
     LOW_WATER_BYTES,
     MAX_MESSAGE_BYTES,
+    WRITE_SECONDS,
 )
 from bridge.outbox import Policy
 from bridge.principal import Principal
@@ -41,6 +45,7 @@ _PROTOCOL_ERRORS: Final = {
 
 ROOM_SECONDS: Final = 0.2
 """Between two looks whether a client has read its answers."""
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 CONNECTION_ID_BYTES: Final = 6
 """Random bytes in a connection id: enough to find one stream in the log."""
 
@@ -49,7 +54,7 @@ class Session:
     """One WebSocket. Everything happens on the loop; ``serve`` returns when the socket is gone."""
 
     __slots__ = (
-        "__weakref__", "_closer", "_dialogue", "_heard_at", "_ip", "_pinged_at", "_reason", "_transport",
+        "__weakref__", "_cutter", "_dialogue", "_heard_at", "_ip", "_pinged_at", "_reason", "_transport",
         "_upstream_told", "_waiting", "connection_id", "credential", "hub", "opened_at", "overflow", "socket",
         "subscription", "viewing",
     )  # fmt: skip
@@ -58,13 +63,13 @@ class Session:
         self.hub = hub
         self.connection_id = secrets.token_hex(CONNECTION_ID_BYTES)
         self.opened_at = self._heard_at = hub.monotonic()
-        self.socket = StreamSocket(self._closing)
+        self.socket = StreamSocket(self._broken)
         self.credential = Credential(hub, self)
         self._dialogue = Dialogue(self)
         self._ip = ip
         self._pinged_at: float | None = None
         self._reason: CloseReason | None = None
-        self._closer: asyncio.Task[None] | None = None
+        self._cutter: asyncio.TimerHandle | None = None
         self._waiting: asyncio.TimerHandle | None = None
         self._upstream_told = UpstreamState.UP
 
@@ -118,24 +123,32 @@ class Session:
 
     async def serve(self) -> None:
         """Carry out commands until the socket is gone. Raises nothing: a bug is logged and closes with 1011."""
-        try:
-            await self._receive()
-        except Exception:
-            log.exception("Stream %s of %s failed: a bug, please report it", self.connection_id, self.credential.name)
-            self.close(CloseReason.BUG)
-        if self._closer is not None:
-            await self._closer
-
-    async def _receive(self) -> None:
         while True:
-            message = await self.socket.receive()
-            self._heard_at = self.hub.monotonic()
-            if message.type is WSMsgType.TEXT or message.type is WSMsgType.PING or message.type is WSMsgType.BINARY:
-                await self._room()
-                if self._reason is None:
-                    self._dialogue.handle(message.type, message.data)
-            elif message.type is not WSMsgType.PONG:
-                return
+            try:
+                message = await self.socket.receive()
+                self._heard_at = self.hub.monotonic()
+                if message.type is WSMsgType.TEXT or message.type is WSMsgType.PING or message.type is WSMsgType.BINARY:
+                    await self._room()
+                    if self._reason is None:
+                        self._dialogue.handle(message.type, message.data)
+                elif message.type is WSMsgType.CLOSE:
+                    self.close(CloseReason.GOODBYE)  # the answer, unless it was the client's answer to ours
+                    return
+                elif message.type is not WSMsgType.PONG:
+                    return
+            except Exception as error:
+                hopeless = self._reason is not None
+                self.failed(error)
+                if hopeless:
+                    self.abort()
+                    return
+
+    def failed(self, error: Exception) -> None:
+        """Our own bug: a traceback for us, 1011 for the client."""
+        log.error(
+            "Stream %s of %s failed: a bug, please report it", self.connection_id, self.credential.name, exc_info=error
+        )
+        self.close(CloseReason.BUG)
 
     def end(self) -> None:
         """Leave nothing behind. Called once, when ``serve`` is over, whatever happened."""
@@ -146,9 +159,12 @@ class Session:
         hub.broker.forget(self.subscription)
         self.authenticated()
         self.socket.release()
+        if self._cutter is not None:
+            self._cutter.cancel()
         if self._transport.get_write_buffer_size():
-            self._transport.abort()
-        reason = self._reason or (CloseReason.GOODBYE if self.socket.close_code == 1000 else CloseReason.LOST)
+            # aiohttp closes the transport next; that alone would wait for ever for a peer that does not read.
+            hub.call_later(CLOSE_SECONDS, self._transport.abort)
+        reason = self._reason or CloseReason.LOST
         subscription = self.subscription
         log.info(
             "Stream %s of %s from %s ended: %s (%d) after %.1f s, %d sent, %d dropped, %d conflated, queue peak %d",
@@ -165,11 +181,16 @@ class Session:
             self._transport.write(frame)
 
     async def _room(self) -> None:
-        """Wait until the last answers were taken: a client that does not read gets no further answers."""
+        """Wait until the last answers were taken: a client that does not read gets no further answers.
 
+        One that takes none of them for WRITE_SECONDS is cut.
+        """
         transport = self._transport
+        deadline = self.hub.monotonic() + WRITE_SECONDS
         # Polled: aiohttp keeps the protocol's resume_writing() to itself.
-        while transport.get_write_buffer_size() > CHUNK_BYTES and not transport.is_closing():  # noqa: ASYNC110
+        while self._reason is None and transport.get_write_buffer_size() > CHUNK_BYTES and not transport.is_closing():
+            if self.hub.monotonic() > deadline:
+                self.stalled()
             await asyncio.sleep(ROOM_SECONDS)
 
     @property
@@ -186,9 +207,11 @@ class Session:
     # --- the end ----------------------------------------------------------------------------------------
 
     def close(self, reason: CloseReason, *frames: bytes) -> None:
-        """Write ``frames`` and the Close frame, wait CLOSE_SECONDS for the peer's, then abort.
+        """Write ``frames`` and the Close frame, wait CLOSE_SECONDS for the peer's, then cut the connection.
 
-        Nothing is delivered after this returns. Only the first call counts.
+        Nothing is delivered after this returns. Only the first call counts. Not aiohttp's close(): called
+        beside a waiting receive() it does not wait for the peer's Close frame, whose sender then finds the
+        connection gone and takes it for an abnormal end.
         """
         if self._reason is not None:
             return
@@ -197,33 +220,35 @@ class Session:
         self.hub.deadlines.discard(self)
         for frame in frames:
             self.send(frame)
-        self._closer = asyncio.get_running_loop().create_task(self._close(reason))
+        self.send(close_frame(reason.code, reason.text))
+        self._cutter = self.hub.call_later(CLOSE_SECONDS, self._cut)
 
-    async def _close(self, reason: CloseReason) -> None:
-        try:
-            await asyncio.wait_for(self.socket.close(code=reason.code, message=reason.text.encode()), 2 * CLOSE_SECONDS)
-        except (TimeoutError, ConnectionError, RuntimeError):
-            self.abort()
+    def _cut(self) -> None:
+        """The peer has not answered our Close frame in time. What it takes, it may still have."""
+        self._cut_stuck()
+        self._transport.close()
+
+    def _cut_stuck(self) -> None:
+        """Cut the connection of a peer that has not even taken our last words."""
         if self._transport.get_write_buffer_size():
             self.abort()
 
     def abort(self) -> None:
         """Cut the connection now, without a word. What the kernel has not sent yet is thrown away."""
+        # Without this the kernel goes on sending for as long as the peer lets it wait (socket(7), SO_LINGER).
+        with contextlib.suppress(OSError, ValueError):  # closed already
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._transport.abort()
 
     def expire(self, *frames: bytes) -> None:
         """The credential's end: ``expired`` and 1000; a socket that takes no data is cut instead."""
-        stuck = self.subscription.behind or not self.takes_data
         self.close(CloseReason.EXPIRED, *frames)
-        if stuck:
-            self.hub.call_later(EXPIRY_GRACE_SECONDS, self.abort)
+        self.hub.call_later(EXPIRY_GRACE_SECONDS, self._cut_stuck)
 
-    def _closing(self, code: int) -> None:
-        """aiohttp is about to write a Close frame; if it is over a broken frame, say so first."""
-        if self._reason is None and code in _PROTOCOL_ERRORS:
-            self._reason, error, text = _PROTOCOL_ERRORS[code]
-            self.hub.broker.forget(self.subscription)
-            self.send(error_frame(error, text))
+    def _broken(self, code: int) -> None:
+        """The client has sent a frame that cannot be taken: say why, and end the stream."""
+        reason, error, text = _PROTOCOL_ERRORS[code]
+        self.refuse(error, text, reason)
 
     # --- Member of the heartbeat ------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -125,7 +126,7 @@ class Settings(BaseSettings):
         500, description="New streams per second, twice that in a burst; more are refused with 503. 0: no limit."
     )
     event_loop: Literal["auto", "uvloop", "asyncio"] = Field(
-        "auto", description="`auto` takes uvloop where it is installed; it halves the CPU time per message."
+        "auto", description="`auto` takes uvloop where it is installed, else asyncio."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe line that is logged."
@@ -155,7 +156,12 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Where values come from, the strongest first."""
-        toml = TomlConfigSettingsSource(settings_cls, Path(os.environ.get(CONFIG_VARIABLE, CONFIG_DEFAULT)))
+        assert isinstance(dotenv_settings, EnvSettingsSource)
+        # A .env is often shared with other programs; names of ours that do not exist are told by load_settings.
+        dotenv_settings.env_vars = {
+            name: value for name, value in dotenv_settings.env_vars.items() if name.upper() in _known_variables()
+        }
+        toml = TomlConfigSettingsSource(settings_cls, Path(_config_file() or CONFIG_DEFAULT))
         return init_settings, env_settings, dotenv_settings, toml
 
     @field_validator(
@@ -170,6 +176,16 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return split_list(value) if isinstance(value, str) else value
+
+    @field_validator("mqtt_ca_file", "groups_file", "tls_cert", "tls_key", "admin_port", mode="before")
+    @classmethod
+    def _unset(cls, value: object) -> object:
+        return None if value == "" else value  # as Compose writes a variable that nobody has set
+
+    @field_validator("mqtt_qos", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return int(value) if isinstance(value, str) and value in ("0", "1") else value
 
     @field_validator("mqtt_topics")
     @classmethod
@@ -191,6 +207,8 @@ class Settings(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def _public(cls, value: str) -> str:
+        if value == "null":
+            raise ValueError("null is no address; write it as https://telemetry.example.com")
         return check_origin(value) if value else value
 
     @field_validator("trusted_proxies")
@@ -202,46 +220,59 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
+        problems = []
         if self.auth == "off" and not is_loopback(self.host):
-            raise ValueError("AUTH: `off` works only with a loopback HOST (127.0.0.1, ::1 or localhost)")
+            problems.append("AUTH: `off` works only with a loopback HOST (127.0.0.1, ::1 or localhost)")
         if self.auth == "required" and not self.access_keys:
-            raise ValueError(
+            problems.append(
                 "ACCESS_KEYS: at least one key is needed; make one with `telemetry-bridge keygen access` "
                 "(or set BRIDGE_AUTH=off on a loopback HOST)"
             )
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("TLS_CERT: TLS_CERT and TLS_KEY go together")
+            problems.append("TLS_CERT: TLS_CERT and TLS_KEY go together")
         if self.admin_port is not None and self.admin_port == self.port != 0:
-            raise ValueError("ADMIN_PORT: must differ from PORT; leave it unset to serve both on one port")
+            problems.append("ADMIN_PORT: must differ from PORT; leave it unset to serve both on one port")
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
 
 
 def load_settings(**overrides: Any) -> Settings:
     """The settings of this process. ``overrides`` (field names) win over everything else.
 
-    SettingsError lists every problem at once, each by its full name, none with a secret in it.
+    SettingsError lists every problem at once, each by its full name, none with a secret in it. Whether
+    settings go together is looked at once each is right by itself.
     """
-    unknown = _unknown_variables(os.environ) + _unknown_variables(_dotenv())
-    config = os.environ.get(CONFIG_VARIABLE)
+    problems = _unknown_variables(os.environ) + _unknown_variables(_dotenv())
+    config = _config_file()
     if config and not Path(config).is_file():
-        raise SettingsError([(CONFIG_VARIABLE, f"there is no file {config!r}")])
+        problems.append((CONFIG_VARIABLE, f"there is no file {config!r}"))
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
-        raise SettingsError(unknown + _problems(error)) from None
-    except ValueError as error:  # a TOML file that does not parse
-        raise SettingsError([(CONFIG_VARIABLE, f"{config or CONFIG_DEFAULT}: {error}")]) from None
-    if unknown:
-        raise SettingsError(unknown)
+        raise SettingsError(problems + _problems(error)) from None
+    except (OSError, ValueError) as error:  # a TOML file that cannot be read or does not parse
+        problems.append((CONFIG_VARIABLE, f"{config or CONFIG_DEFAULT}: {error}"))
+        raise SettingsError(problems) from None
+    if problems:
+        raise SettingsError(problems)
     return settings
 
 
-def _dotenv() -> Mapping[str, object]:
+def _config_file() -> str | None:
+    return os.environ.get(CONFIG_VARIABLE) or _dotenv().get(CONFIG_VARIABLE)
+
+
+def _dotenv() -> Mapping[str, str | None]:
     return dotenv_values(".env") if Path(".env").is_file() else {}
 
 
+def _known_variables() -> set[str]:
+    return {PREFIX + name.upper() for name in Settings.model_fields}
+
+
 def _unknown_variables(variables: Mapping[str, object]) -> list[tuple[str, str]]:
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    known = {*_known_variables(), CONFIG_VARIABLE}
     return [
         (name, "there is no such setting; see `telemetry-bridge serve --help` or the README")
         for name in sorted(variables)
@@ -254,12 +285,11 @@ def _problems(error: ValidationError) -> list[tuple[str, str]]:
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         text = problem["msg"].removeprefix("Value error, ")
         if problem["loc"]:
-            name = str(problem["loc"][0])
             if problem["type"] == "extra_forbidden":
-                if name.upper().startswith(PREFIX):
-                    continue  # an unknown name in .env, told already
-                text = "there is no such setting"
+                text = f"there is no such setting; in {CONFIG_DEFAULT} names are written without {PREFIX}"
+            problems.append((PREFIX + str(problem["loc"][0]).upper(), text))
         else:
-            name, _, text = text.partition(": ")
-        problems.append((PREFIX + name.upper(), text))
+            for line in text.split("\n"):
+                name, _, reason = line.partition(": ")
+                problems.append((PREFIX + name, reason))
     return problems

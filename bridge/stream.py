@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from aiohttp import web
 
 from bridge.admission import client_ip
 from bridge.auth import find_credential
 from bridge.closing import CloseReason
-from bridge.credential import TOKEN_ADVICE
+from bridge.credential import TOKEN_ADVICE, refusal_reason
 from bridge.errors import CommandError, TokenError
 from bridge.hub import Hub
 from bridge.outbox import Policy
@@ -19,16 +20,6 @@ from bridge.session import Session
 HUB: web.AppKey[Hub] = web.AppKey("hub", Hub)
 _COMMON = frozenset({"token", "overflow"})
 _SELECTION = frozenset({"device_ids", "groups", "snapshot"})
-
-
-async def stream(request: web.Request) -> web.StreamResponse:
-    """``GET /api/v1/stream?device_ids=A,B``: the selection stands in the URL."""
-    return await _serve(request, selection_in_url=True)
-
-
-async def websocket(request: web.Request) -> web.StreamResponse:
-    """``GET /api/v1/ws``: authenticate and subscribe in-band."""
-    return await _serve(request, selection_in_url=False)
 
 
 async def _serve(request: web.Request, *, selection_in_url: bool) -> web.StreamResponse:
@@ -51,7 +42,10 @@ async def _serve(request: web.Request, *, selection_in_url: bool) -> web.StreamR
     try:
         await session.open(request, _policy(request))
         try:
-            _begin(session, request, selection_in_url)
+            try:
+                _begin(session, request, selection_in_url)
+            except Exception as error:
+                session.failed(error)
             await session.serve()
         finally:
             session.end()
@@ -75,7 +69,7 @@ def _begin(session: Session, request: web.Request, selection_in_url: bool) -> No
         if selection_in_url or token is not None or hub.authenticator is None:
             principal = session.credential.verify(token)
     except TokenError as error:
-        session.refuse(error.code, TOKEN_ADVICE[error.code], CloseReason.CREDENTIAL)
+        session.refuse(error.code, TOKEN_ADVICE[error.code], refusal_reason(error.code))
         return
     try:
         _check_query(request, _COMMON | _SELECTION if selection_in_url else _COMMON)
@@ -104,3 +98,10 @@ def _flag(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
         raise CommandError("invalid_parameter", "snapshot must be true or false")
     return text.lower() in ("true", "1")
+
+
+# Partials and not coroutines that await _serve: every open stream keeps its coroutines, half a KiB each.
+stream = partial(_serve, selection_in_url=True)
+"""``GET /api/v1/stream?device_ids=A,B``: the selection stands in the URL."""
+websocket = partial(_serve, selection_in_url=False)
+"""``GET /api/v1/ws``: authenticate and subscribe in-band."""

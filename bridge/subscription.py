@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
 
 from bridge.encoding import event_frame, timestamp
 from bridge.limits import CHUNK_BYTES, LOW_WATER_BYTES, WRITE_SECONDS
@@ -12,6 +13,10 @@ from bridge.telemetry import Telemetry
 
 Entry = tuple[Telemetry, bytes]
 """A message and the frame that carries it."""
+
+MOST_PATIENCE_SECONDS: Final = 0.1
+"""Longest time between two looks at a socket that takes nothing. It grows with the time that it has taken
+nothing, so that 200 dead peers do not cost as much as the good ones."""
 
 
 class Transport(Protocol):
@@ -44,7 +49,7 @@ class Subscription:
 
     __slots__ = (
         "_conflated", "_counted_from", "_dropped", "_limits", "_owner", "_peak", "_replay", "_sent", "_waiting_since",
-        "counter", "outbox", "overflowing", "transport",
+        "counter", "next_look", "outbox", "overflowing", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Transport, limits: OutboxLimits, owner: Owner) -> None:
@@ -52,9 +57,10 @@ class Subscription:
         self.outbox: Outbox | None = None
         self.overflowing = False
         self.counter: Callable[[], int] = int
+        self.next_look = 0.0
         self._limits = limits
         self._owner = owner
-        self._replay: Iterator[bytes] | None = None
+        self._replay: OrderedDict[str, Callable[[str], Iterable[bytes]]] | None = None
         self._waiting_since: float | None = None
         self._sent = self._dropped = self._conflated = self._peak = self._counted_from = 0
 
@@ -67,21 +73,21 @@ class Subscription:
 
     @property
     def dropped(self) -> int:
-        return self._dropped + (self.outbox.gap.dropped if self.outbox else 0)
+        return self._dropped + (self.outbox.gap.dropped if self.outbox is not None else 0)
 
     @property
     def conflated(self) -> int:
-        return self._conflated + (self.outbox.gap.conflated if self.outbox else 0)
+        return self._conflated + (self.outbox.gap.conflated if self.outbox is not None else 0)
 
     @property
     def peak(self) -> int:
         """Most messages that ever waited in the outbox."""
-        return max(self._peak, self.outbox.peak if self.outbox else 0)
+        return max(self._peak, self.outbox.peak if self.outbox is not None else 0)
 
     @property
     def waiting(self) -> tuple[int, int]:
         """Messages and bytes that wait in the outbox now."""
-        return (len(self.outbox), self.outbox.frame_bytes) if self.outbox else (0, 0)
+        return (len(self.outbox), self.outbox.frame_bytes) if self.outbox is not None else (0, 0)
 
     def count_with(self, counter: Callable[[], int]) -> None:
         """From now on ``counter`` counts what is written without asking here."""
@@ -93,7 +99,7 @@ class Subscription:
 
     @property
     def behind(self) -> bool:
-        """Whether frames wait here, so that nothing may be written past them."""
+        """Whether something waits here to be pumped: the outbox, or last-known messages to be shown."""
         return self.outbox is not None or self._replay is not None
 
     def hold(self, entries: Sequence[Entry], now: float, *, counted: bool = True) -> None:
@@ -105,12 +111,14 @@ class Subscription:
             self._sent -= len(entries)
         if self.outbox is None:
             self.outbox = Outbox(self._limits, now)
-        for message, frame in entries:
+        for number, (message, frame) in enumerate(entries):
             outcome = self.outbox.offer(message.device_id, message.kind, frame)
             if outcome is Outcome.DROPPED and not self.overflowing:
                 self.overflowing = True
                 self._owner.overflowing(message.device_id)
             elif outcome is Outcome.OVERFLOWED:
+                for refused, _ in entries[number:]:
+                    self.outbox.gap.note(refused.device_id, dropped=1)
                 self._owner.overflowed()
                 return
 
@@ -120,28 +128,33 @@ class Subscription:
             self.outbox = Outbox(self._limits, now)
         self.outbox.gap.note(device_id, dropped=count)
 
-    def replay(self, frames: Iterable[bytes]) -> None:
-        """Write last-known messages, as fast as the transport takes them and without queueing them."""
-        if self._replay is not None:
-            waiting = self._replay
-            self._replay = (frame for source in (waiting, frames) for frame in source)
-        else:
-            self._replay = iter(frames)
+    def replay(self, device_ids: Iterable[str], frames: Callable[[str], Iterable[bytes]]) -> None:
+        """Write what ``frames`` gives for each device when its turn comes, as fast as the transport takes it.
+
+        Only the ids wait, each once: to ask again while a replay waits does not make it longer.
+        """
+        if self._replay is None:
+            self._replay = OrderedDict()
+        for device_id in device_ids:
+            self._replay[device_id] = frames
 
     def pump(self, now: float, monotonic: float) -> bool:
         """Write what waits, one chunk at most; False when all is written or the socket is gone.
 
-        ``now`` is wall-clock, for what the client is told; ``monotonic`` measures how long it takes.
+        ``now`` is wall-clock, for what the client is told; ``monotonic`` measures how long it takes. A look
+        before ``next_look`` (monotonic) is too early to be worth it.
         """
         if self.transport.is_closing():
-            self._forget()
+            self.forget()
             return False
         buffered = self.transport.get_write_buffer_size()
         if buffered > LOW_WATER_BYTES:
             if self._waiting_since is None:
                 self._waiting_since = monotonic
-            elif monotonic - self._waiting_since > WRITE_SECONDS:
+            waited = monotonic - self._waiting_since
+            if waited > WRITE_SECONDS:
                 self._owner.stalled()
+            self.next_look = monotonic + min(waited, MOST_PATIENCE_SECONDS)
             return self.behind
         self._waiting_since = None
         frames = self._next_frames(CHUNK_BYTES - buffered, now)
@@ -164,14 +177,14 @@ class Subscription:
             room -= sum(map(len, taken))
             if not self.outbox:
                 self._drop_outbox()
-        while self._replay is not None and room > 0:
-            frame = next(self._replay, None)
-            if frame is None:
-                self._replay = None
-            else:
-                self._sent += 1
-                frames.append(frame)
-                room -= len(frame)
+        while self._replay and room > 0:
+            device_id, frames_of = self._replay.popitem(last=False)
+            shown = list(frames_of(device_id))
+            self._sent += len(shown)
+            frames += shown
+            room -= sum(map(len, shown))
+        if not self._replay:
+            self._replay = None
         return frames
 
     def _drop_outbox(self) -> None:
@@ -179,8 +192,8 @@ class Subscription:
         self.outbox = None
         self.overflowing = False
 
-    def _forget(self) -> None:
-        """Let go of everything that waits: the socket is gone."""
+    def forget(self) -> None:
+        """Let go of everything that waits, and count it as dropped: nothing more is written for this socket."""
         if self.outbox is not None:
             for _ in self.outbox.take(self.outbox.frame_bytes + 1):
                 self._dropped += 1

@@ -101,7 +101,9 @@ class Viewing:
         if self._everything and self._allowed is not None:
             selectors |= self._allowed.selectors()
         selectors.update(self._members(self._groups))
-        self._hub.broker.select(self._subscription, frozenset(selectors))
+        shared = self._hub.broker.select(self._subscription, frozenset(selectors))
+        if shared == self._device_ids:
+            self._device_ids = shared
 
     def _members(self, groups: Iterable[str]) -> Iterable[str]:
         for name in groups:

@@ -142,3 +142,14 @@ def make_client(options: ConsumerOptions) -> LiftingClient:
 
 def _nothing(_client: paho.Client, _userdata: Any, _sock: Any) -> None:
     """``want_write`` is asked before every wait, so there is nothing to note."""
+
+
+def in_words(error: BaseException) -> str:
+    """Why a link ended, for the operator: one line, without numbers and source files of the TLS library."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = error.verify_message.removesuffix(".")
+        return f"its certificate is not trusted: {why}; check BRIDGE_MQTT_CA_FILE and the host in BRIDGE_MQTT_URL"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return f"TLS: {error.reason.lower().replace('_', ' ')}"
+    text = (error.strerror if isinstance(error, OSError) else "") or str(error)
+    return " ".join(text.split()) or type(error).__name__

@@ -25,8 +25,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from bridge.backoff import full_jitter
-from bridge.consumer.link import LiftedSocket, make_client
-from bridge.consumer.options import CONNECT_SECONDS, TICK_SECONDS, ConsumerOptions, ConsumerStatistics
+from bridge.consumer.link import LiftedSocket, in_words, make_client
+from bridge.consumer.options import CONNECT_SECONDS, TICK_SECONDS, ConsumerOptions, ConsumerStatistics, lost_text
 from bridge.decoding import Decoder
 from bridge.errors import PayloadCause, PayloadError
 from bridge.publishes import MalformedPacketError, Publish
@@ -36,14 +36,8 @@ log = logging.getLogger("bridge.consumer")
 
 REFUSED_SECONDS: Final = 60.0
 """Longest wait after a refusal (password, client id, topic filter): a person must act first."""
-
-GATHER_SECONDS: Final = 0.0004
-"""When traffic is dense the thread waits so long before it reads, to get many messages at once: waking two
-threads costs more than ten messages do. A message that comes alone is never held up."""
-GATHER_BELOW_SECONDS: Final = 0.0005
-"""Mean time between messages below which traffic is dense: above 2,000 messages per second."""
-SPACING_WEIGHT: Final = 0.1
-"""Weight of the newest read in that mean: it follows a change of traffic within a few dozen reads."""
+STABLE_SECONDS: Final = 10.0
+"""A link that lasted this long makes the next loss the first one again; a flapping broker is tried ever less often."""
 
 
 class Door(Protocol):
@@ -80,9 +74,10 @@ class Consumer:
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._stopping = threading.Event()
-        self._wake_read, self._wake_write = os.pipe()
+        self._wake = os.pipe()
         self._thread = threading.Thread(target=self._run, name="mqtt-consumer", daemon=True)
         self._failures = 0
+        self._granted_at: float | None = None
         self._subscribe_id: int | None = None
         self._answer_deadline = 0.0
         self._refusal = ""
@@ -95,10 +90,16 @@ class Consumer:
     def stop(self, timeout: float = 2.0) -> None:
         """Disconnect and end the thread, in ``timeout`` seconds at most. May be called twice."""
         if not self._stopping.is_set():
+            os.write(self._wake[1], b"x")  # first: once ``_stopping`` is set the thread may close the pipe
             self._stopping.set()
-            os.write(self._wake_write, b"x")
+            if self._thread.ident is None:  # never started, so nobody else will
+                self._close_pipe()
         if self._thread.is_alive():
             self._thread.join(timeout)
+
+    def _close_pipe(self) -> None:
+        for end in self._wake:
+            os.close(end)
 
     def statistics(self) -> ConsumerStatistics:
         state = self._state
@@ -109,8 +110,10 @@ class Consumer:
             tick_age=time.monotonic() - state.tick_at,
             received=state.received,
             connects=state.connects,
-            refused=dict(state.causes),
+            # Plain strings, since orjson takes no others as keys; of a copy, since the thread goes on counting.
+            refused={str(cause): count for cause, count in dict(state.causes).items()},
             detail=state.detail,
+            failures=self._failures + bool(self._refusal),
         )
 
     # --- the thread ---------------------------------------------------------------------------------
@@ -122,20 +125,21 @@ class Consumer:
                 self._one_connection()
             except BaseException as error:  # whatever it was, the thread must live: the stream hangs on it
                 self._state.causes["link_error"] += 1
-                self._lost = self._lost or f"{type(error).__name__}: {error}"
+                self._lost = self._lost or in_words(error)
                 if not isinstance(error, OSError | MalformedPacketError):
                     log.exception("The MQTT link failed in a way that nobody foresaw; it will be made anew")
             self._leave()
             self._pause()
         self._state.detail = "stopped"
+        self._close_pipe()
 
     def _one_connection(self) -> None:
         """From connect to loss. Returns when the link is gone or the process stops."""
         lifted = self._client.open(self._options.address)
         self._answer_deadline = time.monotonic() + CONNECT_SECONDS
-        misc_at, spacing = 0.0, 1.0
+        misc_at = 0.0
         with selectors.DefaultSelector() as selector:
-            selector.register(self._wake_read, selectors.EVENT_READ)
+            selector.register(self._wake[0], selectors.EVENT_READ)
             key = selector.register(lifted, selectors.EVENT_READ)
             while not self._stopping.is_set() and self._client.socket() is not None:
                 events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._client.want_write() else 0)
@@ -146,19 +150,15 @@ class Consumer:
                 for ready_key, mask in ready:
                     if ready_key is key and mask & selectors.EVENT_WRITE:
                         self._client.loop_write()
-                if spacing < GATHER_BELOW_SECONDS:
-                    time.sleep(GATHER_SECONDS)
-                count = self._read(lifted)
-                if count:
-                    spacing += ((now - self._state.tick_at) / count - spacing) * SPACING_WEIGHT
                 self._state.tick_at = now
+                self._read(lifted)
                 if now >= misc_at:
                     misc_at = now + TICK_SECONDS
                     self._client.loop_misc()
                     self._check_answer()
 
-    def _read(self, lifted: LiftedSocket) -> int:
-        """Read once, hand over what came; returns how many messages that were."""
+    def _read(self, lifted: LiftedSocket) -> None:
+        """Read once, hand over what came."""
         publishes = lifted.fill()
         if publishes:
             self._take(publishes)
@@ -170,7 +170,6 @@ class Consumer:
         while lifted.has_packet() or lifted.ended:
             if self._client.loop_read() != paho.MQTT_ERR_SUCCESS or self._client.socket() is None:
                 break
-        return len(publishes)
 
     def _take(self, publishes: list[Publish]) -> None:
         """Decode a batch and hand it over. A bad message, or a bug in a decoder, costs that message only."""
@@ -227,6 +226,9 @@ class Consumer:
     def _pause(self) -> None:
         """Wait before the next attempt; longer where only a person can help."""
         refused = bool(self._refusal)
+        if self._granted_at is not None and time.monotonic() - self._granted_at > STABLE_SECONDS:
+            self._failures = 0
+        self._granted_at = None
         base = REFUSED_SECONDS / 4 if refused else 0.5
         wait = full_jitter(self._failures, random.uniform, base, REFUSED_SECONDS if refused else 30.0)
         self._failures += 1
@@ -268,14 +270,16 @@ class Consumer:
             self._answer_deadline = time.monotonic() + REFUSED_SECONDS
             return
         self._refusal = ""
-        self._failures = 0
+        self._granted_at = time.monotonic()
         self._state.granted = True
         self._state.detail = "subscribed"
         log.info("Subscribed at the MQTT broker %s to %s", self._options.address, ", ".join(self._options.topics))
         self._door.signal(UpstreamState.UP)
 
-    def _on_disconnect(self, _c: paho.Client, _u: Any, _f: Any, reason: ReasonCode, _p: Properties | None) -> None:
+    def _on_disconnect(self, _c: paho.Client, _u: Any, flags: Any, reason: ReasonCode, _p: Properties | None) -> None:
         if not self._lost:
-            self._lost = str(reason)
+            # Without a DISCONNECT packet paho's reason is "Unspecified error", which helps nobody.
+            lost = lost_text(self._failures if self._state.granted else 0)
+            self._lost = f"it said goodbye: {reason}" if flags.is_disconnect_packet_from_server else lost
             if reason.getName() == "Session taken over":
                 self._refusal = self._lost = "another client uses the same MQTT client id; check BRIDGE_MQTT_CLIENT_ID"

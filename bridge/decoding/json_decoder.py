@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -11,6 +12,7 @@ import orjson
 from bridge.decoding.pointer import MISSING, find, parse_pointer
 from bridge.decoding.topic import TopicRule
 from bridge.errors import PayloadCause, PayloadError
+from bridge.limits import MAX_DEVICE_ID_CHARS
 from bridge.selection import is_device_id
 from bridge.telemetry import Kind, Telemetry
 
@@ -57,7 +59,7 @@ class JsonDecoder:
                 raise PayloadError(PayloadCause.NO_DEVICE_ID)
         elif from_topic is not None and from_topic != device_id:
             raise PayloadError(PayloadCause.DEVICE_ID_MISMATCH)
-        if not _is_device_id(device_id):
+        if len(device_id) > MAX_DEVICE_ID_CHARS or not _is_device_id(device_id):  # long ones must not be remembered
             raise PayloadError(PayloadCause.BAD_DEVICE_ID)
         return Telemetry(device_id, self._kind(document), payload, retained)
 
@@ -83,7 +85,6 @@ class JsonDecoder:
 def _is_number(text: str) -> bool:
     """Whether a device wrote a number as a string, as some OwnTracks devices do."""
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True

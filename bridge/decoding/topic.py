@@ -49,13 +49,14 @@ def _compile(pattern: str) -> re.Pattern[str]:
     levels = pattern.split("/")
     pieces = []
     for number, level in enumerate(levels):
+        slash = "/" if number else ""
         if level == "#" and number == len(levels) - 1:
-            pieces.append(".*")
+            pieces.append(f"(?:{slash}.*)?")  # the parent level too: sport/# fits sport
         elif level == "+":
-            pieces.append("[^/]*")
+            pieces.append(f"{slash}[^/]*")
         elif "#" in level or "+" in level:
             raise ValueError(f"{pattern!r}: + must fill a whole level and # must be the whole last level")
         else:
             before, place, after = level.partition(_PLACE)
-            pieces.append(re.escape(before) + ("(?P<device_id>[^/]+)" if place else "") + re.escape(after))
-    return re.compile("/".join(pieces), re.DOTALL)
+            pieces.append(slash + re.escape(before) + ("(?P<device_id>[^/]+)" if place else "") + re.escape(after))
+    return re.compile("".join(pieces), re.DOTALL)

@@ -1,0 +1,228 @@
+"""A server inside the test's own loop: real sockets, no MQTT broker, telemetry put in by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from unittest.mock import Mock
+
+from aiohttp import web
+
+from bridge.app import authenticator_of, groups_of
+from bridge.auth import mint
+from bridge.consumer import ConsumerStatistics
+from bridge.doors import Door, close_all, drain, open_door
+from bridge.handoff import Handoff
+from bridge.hub import Hub
+from bridge.listener import bind
+from bridge.operations import Operations
+from bridge.paseto import KeyRing, generate_key
+from bridge.settings import load_settings
+from bridge.stream import HUB, stream, websocket
+from bridge.telemetry import Kind, Telemetry, UpstreamState
+from tests.functional.stream.clients import Client
+from tests.functional.stream.raw import RawClient
+
+KEY = generate_key()
+RING = KeyRing([KEY])
+PATIENCE_SECONDS = 5.0
+"""Far above what any wait needs on an idle machine; reached only when the test fails."""
+POLL_SECONDS = 0.005
+SECRETS: set[str] = {KEY}
+"""Every key and token that a test has used: none may reach the log."""
+
+
+class Clock:
+    """Wall-clock time that a test can move; it goes on by itself like the real one."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+    def advance(self, seconds: float) -> None:
+        """Set the clock, forward or back."""
+        self.ahead += seconds
+
+
+async def eventually(condition: Callable[[], object], what: object = "", seconds: float = PATIENCE_SECONDS) -> None:
+    """Let the loop run until the condition holds; fail, saying ``what``, when it does not come to."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        shown = what() if callable(what) else what
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {shown}"
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def open_sockets() -> int:
+    """How many sockets this process has open, both ends of a connection counted."""
+    count = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            count += str(entry.readlink()).startswith("socket:")
+    return count
+
+
+def written(groups: str) -> Path:
+    """A groups file with this text, in the test's own folder."""
+    path = Path("groups.toml")
+    path.write_text(groups)
+    return path
+
+
+def position(device_id: str, number: int = 0, *, retained: bool = False, pad: int = 0) -> Telemetry:
+    """A position whose payload holds ``number`` and ``pad`` bytes of filling."""
+    payload = json.dumps({"n": number, "lat": 1.5, "lon": -70.25, "pad": "x" * pad}).encode()
+    return Telemetry(device_id, Kind.POSITION, payload, retained)
+
+
+def happening(device_id: str, number: int = 0, pad: int = 0) -> Telemetry:
+    """A message that is no position: every one counts."""
+    return Telemetry(device_id, Kind.EVENT, json.dumps({"n": number, "pad": "x" * pad}).encode())
+
+
+class Bridge:
+    """The server, its clients and its clock. As a context manager it starts, and leaves nothing behind."""
+
+    def __init__(self, clock: Clock | None = None, **settings: Any) -> None:
+        self.clock = clock or Clock()
+        self.settings = load_settings(**({"port": 0, "access_keys": KEY} | settings))
+        self.consumer = Mock(spec_set=["stop"])
+        self.consumer_statistics = ConsumerStatistics(True, True, True, 0.0, 0, 1, {}, "subscribed")
+        self._clients: list[Client | RawClient] = []
+        self._doors: list[Door] = []
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._sockets, self._tasks = open_sockets(), asyncio.all_tasks()
+        groups = groups_of(self.settings)
+        self.hub = Hub(self.settings, authenticator_of(self.settings, groups), groups, clock=self.clock)
+        self.handoff = Handoff(asyncio.get_running_loop())
+        self.handoff.open(self.hub)
+        self.hub.upstream(UpstreamState.UP)
+        sockets = bind(self.settings.host, 0, "BRIDGE_PORT")
+        self._stack.callback(close_all, sockets)
+        self.port: int = sockets[0].getsockname()[1]
+        app = web.Application()
+        app[HUB] = self.hub
+        app.add_routes([web.get("/api/v1/stream", stream), web.get("/api/v1/ws", websocket)])
+        operations = Operations(self.hub, lambda: self.consumer_statistics, self.handoff.statistics, int)
+        app.add_routes(operations.routes())
+        self._doors = [await open_door(self._stack, app, sockets, None)]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            for client in self._clients:
+                await client.leave()
+            if kind is None:
+                await self.wait_empty()
+        finally:
+            self.hub.admission.draining = True
+            await self._stack.aclose()
+        if kind is None:
+            await eventually(lambda: not self._strays(), self._strays)
+            await eventually(lambda: open_sockets() <= self._sockets, lambda: (open_sockets(), self._sockets))
+
+    def _strays(self) -> list[object]:
+        return [task.get_coro() for task in asyncio.all_tasks() - self._tasks - {asyncio.current_task()}]
+
+    async def wait_empty(self) -> None:
+        """The invariants: when every socket has ended nothing remembers one."""
+        await eventually(lambda: not self.remains(), self.remains)
+
+    def remains(self) -> dict[str, object]:
+        """What the server still holds for streams; empty when there are none."""
+        hub, broker = self.hub, self.hub.broker
+        held: dict[str, object] = {
+            "streams": len(hub.streams),
+            "connections": hub.admission.connections,
+            "by_ip": dict(hub.admission._by_ip),
+            "by_principal": dict(hub.admission._by_principal),
+            "deadlines": len(hub.deadlines),
+            "heartbeats": len(hub.heartbeat._slot_of),
+            "cohorts": len(broker._cohorts),
+            "exact": len(broker._exact),
+            "patterns": len(broker._patterns),
+            "membership": len(broker._membership),
+            "behind": len(broker._behind),
+        }
+        return {name: value for name, value in held.items() if value}
+
+    async def drain(self, seconds: float) -> None:
+        """SIGTERM's part: everything goes, within ``seconds``."""
+        await drain(self.hub, self.consumer, self.handoff, self._doors, seconds)
+
+    # --- what goes in ---------------------------------------------------------------------------------
+
+    def publish(self, *messages: Telemetry) -> None:
+        """One turn of fan-out."""
+        self.hub.publish(messages)
+
+    def token(
+        self,
+        *devices: str,
+        subject: str = "tester",
+        groups: Iterable[str] = (),
+        scopes: Iterable[str] = ("stream",),
+        ttl: float = 3600.0,
+        since: float = 0.0,
+    ) -> str:
+        """A token for these devices (``A`` when none is named), from ``since`` seconds after now for ``ttl``."""
+        named: Sequence[str] = devices or (() if groups else ("A",))
+        made = mint(
+            RING, subject=subject, devices=named, groups=groups, scopes=scopes, ttl=ttl, now=self.clock() + since
+        )
+        SECRETS.add(made)
+        return made
+
+    # --- who comes --------------------------------------------------------------------------------------
+
+    def url(self, path: str, scheme: str = "http") -> str:
+        """The address of ``path`` on this server."""
+        return f"{scheme}://127.0.0.1:{self.port}{path}"
+
+    async def connect(self, path: str, token: str | None = None, **options: Any) -> Client:
+        """A WebSocket client of aiohttp's, with ``token`` in the Authorization header."""
+        client = Client(self.url(path))
+        self._clients.append(client)
+        await client.open(token, **options)
+        return client
+
+    async def watch(self, device_ids: str = "A", token: str | None = None, extra: str = "") -> Client:
+        """A client on ``/stream`` that has been welcomed. By default its token allows just what it asks for."""
+        token = token or self.token(*device_ids.split(","))
+        client = await self.connect(f"/api/v1/stream?device_ids={device_ids}{extra}", token)
+        await client.expect("hello")
+        await client.expect("subscribed")
+        return client
+
+    async def join(self, token: str | None = None) -> Client:
+        """A client on ``/ws`` that has said hello."""
+        client = await self.connect("/api/v1/ws", token or self.token())
+        await client.expect("hello")
+        return client
+
+    async def raw(self, receive_bytes: int | None = None) -> RawClient:
+        """A plain TCP connection. ``receive_bytes`` makes the kernel's buffer for what is not read small."""
+        client = RawClient(self.port)
+        self._clients.append(client)
+        await client.connect(receive_bytes)
+        return client
+
+    async def stalled(self, device_ids: str = "A", token: str | None = None, extra: str = "") -> RawClient:
+        """A client that has subscribed and does not read a byte after the upgrade."""
+        client = await self.raw(receive_bytes=2048)
+        token = token or self.token(*device_ids.split(","))
+        await client.upgrade(f"/api/v1/stream?device_ids={device_ids}{extra}", token)
+        return client

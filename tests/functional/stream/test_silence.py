@@ -1,0 +1,125 @@
+"""Peers that say nothing: dead ones are cut, quiet ones are not."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bridge import heartbeat, listener
+from bridge.session import Session
+from tests.functional.stream.conftest import StartBridge
+from tests.functional.stream.raw import CLOSE, PING, PONG, TEXT, frame
+from tests.functional.stream.served import Bridge, eventually, open_sockets
+
+KEEP_ALIVE = b'{"event":"ping","data":{"type":"keep-alive"}}'
+
+
+@pytest.fixture
+async def lively(start: StartBridge, monkeypatch: pytest.MonkeyPatch) -> Bridge:
+    """A server with a heartbeat of one second, that waits a quarter of one for the answer."""
+    monkeypatch.setattr(heartbeat, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(heartbeat, "PONG_SECONDS", 0.25)
+    return await start(heartbeat_seconds=1)
+
+
+async def test_client_without_a_pulse_is_cut(lively: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    """It reads all, and answers no ping: gone after one heartbeat and the time for an answer."""
+    client = await lively.raw()
+    await client.upgrade("/api/v1/ws", lively.token())
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    taken = []
+    while (each := await client.frame()) is not None:
+        taken.append(each)
+    assert 0.5 < loop.time() - started < 2
+    assert taken[1:] == [(TEXT, KEEP_ALIVE), (PING, b"")]
+    await eventually(lambda: not lively.hub.streams)
+    assert "connection lost (1006)" in caplog.text
+
+
+@pytest.mark.parametrize("answer", [frame(PONG), frame(TEXT, b"ping"), frame(PING, b"x")], ids=["pong", "text", "ping"])
+async def test_any_sign_of_life_will_do(lively: Bridge, answer: bytes) -> None:
+    """A pong, a command or the client's own ping: who says something lives."""
+    client = await lively.raw()
+    await client.upgrade("/api/v1/ws", lively.token())
+    pings = 0
+    while pings < 2:
+        taken = await client.frame()
+        assert taken is not None
+        if taken[0] == PING:
+            pings += 1
+            await client.send(answer)
+    await client.send(frame(CLOSE))
+
+
+async def test_library_answers_by_itself(lively: Bridge) -> None:
+    """A well-behaved client does nothing for it and stays."""
+    client = await lively.join()
+    waiting = asyncio.create_task(client.next())
+    await asyncio.sleep(1.5)  # a heartbeat and more than an answer's time
+    assert not waiting.done()
+    await client.say("ping")
+    assert (await waiting or {})["event"] == "pong"
+
+
+async def test_stalled_client_gets_no_pings_on_top(lively: Bridge) -> None:
+    """Whoever does not read would only collect them; the limit for writing decides about him."""
+    client = await lively.stalled()
+    stream = next(iter(lively.hub.streams))
+    assert isinstance(stream, Session)
+    while stream.takes_data:
+        stream.send(bytes(4096))
+    before = stream._transport.get_write_buffer_size()
+    stream.ping()
+    assert stream._transport.get_write_buffer_size() == before
+    await client.leave()
+
+
+# --- connections that never ask for anything ------------------------------------------------------------
+
+
+@pytest.fixture
+async def impatient(start: StartBridge, monkeypatch: pytest.MonkeyPatch) -> Bridge:
+    """A server that waits 0.3 s for a request head."""
+    monkeypatch.setattr(listener, "REQUEST_HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(listener, "_SWEEP_SECONDS", 0.1)
+    return await start()
+
+
+async def test_silent_connections_are_aborted(impatient: Bridge) -> None:
+    """No byte, half a head, a byte now and then: all the same; their files are gone."""
+    before = open_sockets()
+    silent = [await impatient.raw() for _ in range(30)]
+    for client in silent[10:20]:
+        await client.send(b"GET /api/v1/ws HTTP/1.1\r\nHost: x\r\n")
+
+    async def drip() -> None:
+        for byte in b"GET /healthz HTTP/1.1\r\nX-Filling: " + b"x" * 1000:
+            for client in silent[20:]:
+                await client.send(bytes([byte]))
+            await asyncio.sleep(0.02)
+
+    with pytest.raises(ConnectionError):
+        await drip()
+    for client in silent:
+        await client.all_bytes()
+    await eventually(lambda: open_sockets() == before + len(silent))
+
+
+async def test_stream_is_not_silent(impatient: Bridge) -> None:
+    """Once it has asked, the time for asking is over: also for a socket that says nothing more."""
+    client = await impatient.join()
+    await asyncio.sleep(0.8)  # twice the time and the sweep
+    assert await client.quiet() == []
+
+
+async def test_oldest_silent_connection_makes_room(impatient: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a bound to them even within the time."""
+    monkeypatch.setattr(listener, "REQUEST_HEAD_SECONDS", 60)
+    monkeypatch.setattr(listener, "MAX_SILENT", 5)
+    silent = [await impatient.raw() for _ in range(8)]
+    for client in silent[:3]:
+        await client.all_bytes()
+    with pytest.raises(TimeoutError):
+        await silent[3].receive(0.1)

@@ -1,0 +1,166 @@
+"""``stop()`` is quick in every state and leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from bridge.consumer import Consumer
+from tests.functional.fake_mqtt import (
+    BAD_CREDENTIALS,
+    NOT_AUTHORIZED,
+    THREAD_NAME,
+    Collected,
+    FakeMqtt,
+    Link,
+    json_decoder,
+    options,
+    position,
+)
+from tests.sockets import open_files
+from tests.waiting import wait_until
+
+STOP_SECONDS = 2.0
+UNREACHABLE = "192.0.2.1"
+"""TEST-NET-1 (RFC 5737): nobody answers there."""
+
+
+def floods(link: Link) -> None:
+    """Accept, and send as fast as the consumer takes it."""
+    link.accept()
+    batch = position("A") * 1_000
+    while True:
+        link.send(batch)
+
+
+def accepts(link: Link) -> None:
+    """Say yes to all."""
+    link.accept()
+    link.hold()
+
+
+def refuses(link: Link) -> None:
+    """Wrong password."""
+    link.connack(BAD_CREDENTIALS)
+
+
+def refuses_the_filter(link: Link) -> None:
+    """The access list says no."""
+    link.connack()
+    link.suback(NOT_AUTHORIZED)
+    link.hold()
+
+
+def stops_reading(link: Link) -> None:
+    """Accept and then neither read nor write."""
+    link.accept()
+    time.sleep(STOP_SECONDS)
+
+
+Reached = Callable[[Consumer], bool]
+STATES: dict[str, tuple[Callable[[Link], None], Reached]] = {
+    "subscribed": (accepts, lambda consumer: consumer.statistics().ready),
+    "flooded": (floods, lambda consumer: consumer.statistics().received > 5_000),
+    "no CONNACK": (Link.hold, lambda consumer: consumer.statistics().alive),
+    "connection refused": (refuses, lambda consumer: "refused" in consumer.statistics().detail),
+    "filter refused": (refuses_the_filter, lambda consumer: "refused" in consumer.statistics().detail),
+    "broker does not read": (stops_reading, lambda consumer: consumer.statistics().ready),
+    "closed at once": (lambda link: None, lambda consumer: consumer.statistics().detail != "not started"),
+}
+
+
+@contextmanager
+def nothing_left_behind() -> Iterator[None]:
+    """No thread and no file more than before."""
+    gc.collect()
+    threads, files = threading.active_count(), open_files()
+    yield
+    gc.collect()
+    wait_until(lambda: threading.active_count() <= threads, what=threading.enumerate)
+    assert open_files() <= files
+
+
+@pytest.mark.parametrize("script, reached", STATES.values(), ids=STATES.keys())
+def test_stop_is_quick_and_leaves_no_thread_and_no_file(script: Callable[[Link], None], reached: Reached) -> None:
+    """Whatever the consumer is doing, and whatever the MQTT broker does not do."""
+    with nothing_left_behind(), FakeMqtt(script) as broker:
+        consumer = Consumer(options(broker.port), json_decoder(), Collected())
+        consumer.start()
+        wait_until(lambda: reached(consumer))
+        began = time.monotonic()
+        consumer.stop()
+        consumer.stop()
+        assert time.monotonic() - began < STOP_SECONDS
+        assert not consumer.statistics().alive
+        assert not [thread for thread in threading.enumerate() if thread.name == "mqtt-consumer"]
+
+
+def test_stop_before_start_leaves_nothing() -> None:
+    """A server whose start fails half-way stops what it never started."""
+    with nothing_left_behind():
+        consumer = Consumer(options(1), json_decoder(), Collected())
+        consumer.stop()
+        assert not consumer.statistics().alive
+
+
+def test_stop_during_back_off_is_quick() -> None:
+    """Nobody listens, and the next attempt may be half a minute away."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with nothing_left_behind():
+        consumer = Consumer(options(port), json_decoder(), Collected())
+        consumer.start()
+        wait_until(lambda: "refused" in consumer.statistics().detail)
+        began = time.monotonic()
+        consumer.stop()
+        assert time.monotonic() - began < STOP_SECONDS / 2
+
+
+@contextmanager
+def deaf_port() -> Iterator[int]:
+    """A port whose connections are never taken, so that the kernel leaves the next one waiting."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
+        address = listener.getsockname()
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        yield address[1]
+
+
+# paho leaves the socket of a handshake that failed to the garbage collector (paho-mqtt 2.2 _ssl_wrap_socket).
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
+def test_stop_while_connecting_returns_in_time(monkeypatch: pytest.MonkeyPatch, tls: bool) -> None:
+    """The system is still connecting: stop() does not wait for it, and the thread ends by itself."""
+    monkeypatch.setattr("bridge.consumer.link.CONNECT_SECONDS", 3.0)
+    with nothing_left_behind(), ExitStack() as stack:
+        port = stack.enter_context(deaf_port()) if not tls else stack.enter_context(FakeMqtt(Link.hold)).port
+        consumer = Consumer(options(port, tls=tls), json_decoder(), Collected())
+        consumer.start()
+        time.sleep(0.2)
+        began = time.monotonic()
+        consumer.stop()
+        assert time.monotonic() - began < STOP_SECONDS + 0.5
+        wait_until(lambda: not consumer.statistics().alive)
+    assert not [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
+
+
+def test_a_flapping_broker_grows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hundred connections one after the other: one thread, and the files of one connection."""
+    monkeypatch.setattr("bridge.consumer.thread.full_jitter", lambda *_: 0.0)
+    with nothing_left_behind(), FakeMqtt(Link.accept) as broker:
+        consumer = Consumer(options(broker.port), json_decoder(), Collected())
+        consumer.start()
+        wait_until(lambda: broker.connections > 20)
+        files = open_files()
+        wait_until(lambda: broker.connections > 200)
+        assert abs(open_files() - files) <= 4  # one connection more or less, seen from both of its ends
+        assert len([thread for thread in threading.enumerate() if thread.name == "mqtt-consumer"]) == 1
+        consumer.stop()
