@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
 from tests.mosquitto import Credentials, MosquittoServer, find_program, make_credentials
+from tests.serving import Serving, StartServing
 
 HERE = Path(__file__).parent
 
@@ -87,3 +89,19 @@ def credentials(tmp_path_factory: pytest.TempPathFactory) -> Credentials:
     """Throw-away passwords for ``bridge``, ``truck-1`` and ``truck-2``, a private authority and a certificate."""
     need("mosquitto_passwd", "openssl")
     return make_credentials(tmp_path_factory.mktemp("credentials"), "bridge", "truck-1", "truck-2")
+
+
+@pytest.fixture
+def start_serving(tmp_path: Path) -> Iterator[StartServing]:
+    """Starts any number of ``telemetry-bridge serve``; all of them have ended when the test has."""
+    with ExitStack() as stack:
+        count = 0
+
+        def start(**options: object) -> Serving:
+            nonlocal count
+            folder = tmp_path / f"serve-{count}"
+            folder.mkdir()
+            count += 1
+            return stack.enter_context(Serving(folder, **options))  # type: ignore[arg-type]
+
+        yield start

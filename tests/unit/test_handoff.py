@@ -123,6 +123,13 @@ def test_turns_are_as_full_as_they_may_be() -> None:
     for number in range(TURN_MESSAGES * 2):
         case.put(number)
     assert [len(batch) for batch in case.run()] == [TURN_MESSAGES, TURN_MESSAGES]
+    case.put(*range(TURN_MESSAGES - 8))
+    case.put(*range(20))
+    assert [len(batch) for batch in case.run()] == [TURN_MESSAGES, 12]
+    for _ in range(2):
+        case.put("A", "B", size=TURN_BYTES // 4)
+    case.put("C", size=1)
+    assert case.run() == [["A", "B", "A", "B"], ["C"]]
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------
@@ -192,6 +199,7 @@ def test_only_the_newest_state_is_told(states: list[UpstreamState], told: Upstre
     """A link that flaps while the loop is busy is one change, or none."""
     case = Case()
     case.handoff.open(case.receiver)
+    case.run()
     for state in states:
         case.handoff.signal(state)
     assert case.run() == [told]
