@@ -191,6 +191,16 @@ def test_what_was_replaced_takes_no_memory_until_its_time_would_come(discard: bo
     assert case.told == ([] if discard else ["renewing"]) + list(range(10))
 
 
+def test_sockets_that_all_go_at_once_leave_next_to_nothing() -> None:
+    """Ten thousand tokens of a day, and every connection lost in the first hour."""
+    case = Case()
+    for number in range(10_000):
+        case.deadlines.set(number, NOW + 86_400 + number, case.note(number))
+    for number in range(10_000):
+        case.deadlines.discard(number)
+    assert len(case.deadlines._heap) <= 64
+
+
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(-20, 300) | st.none()) | st.integers(-100, 200), max_size=30)
 )

@@ -168,6 +168,19 @@ def test_only_latest_conflates(policy: Policy) -> None:
     assert rest(box) == "A1 A2 A3"
 
 
+def test_what_is_not_wanted_any_more_is_forgotten_and_not_counted() -> None:
+    """After an unsubscribe, or a token for fewer devices: the others stay in order, and conflate as before."""
+    box = outbox(Policy.LATEST, messages=9)
+    fill(box, "A1 B1 C1 A2", P)
+    fill(box, "B2", E)
+    box.retain(lambda device_id: device_id != "A")
+    assert (len(box), box.frame_bytes) == (3, 6)
+    assert (box.gap.dropped, dict(box.gap.devices)) == (0, {})
+    assert fill(box, "C3 B3 A3", P) == [Outcome.CONFLATED, Outcome.QUEUED, Outcome.QUEUED]
+    assert rest(box) == "B1 C3 B2 B3 A3"
+    assert not box._latest
+
+
 # --- taking and the account ----------------------------------------------------------------------------------
 
 
