@@ -6,9 +6,14 @@ Pure but for its counters: time and addresses come in as arguments.
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections import Counter
 from collections.abc import Sequence
 from enum import Enum
+from typing import Final
+
+EPISODE_SECONDS: Final = 60.0
+"""Between two lines in the log about refusals of one kind."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -34,6 +39,24 @@ class TokenBucket:
             return False
         self._tokens -= 1
         return True
+
+
+class Episodes:
+    """Which of many refusals get a line in the log: the first of each cause, and after EPISODE_SECONDS the next."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[float, int]] = {}
+
+    def due(self, cause: str, count: int, now: float) -> int:
+        """How many of ``cause`` there were since its last line, now that one is due; 0 while none is.
+
+        ``count`` are all until now, ``now`` is monotonic seconds.
+        """
+        at, told = self._told.get(cause, (-math.inf, 0))
+        if now - at < EPISODE_SECONDS:
+            return 0
+        self._told[cause] = (now, count)
+        return count - told
 
 
 class Refusal(Enum):
@@ -65,6 +88,7 @@ class Admission:
         self.connections = 0
         self.peak = 0
         self.refused: Counter[str] = Counter()
+        self.episodes = Episodes()
         self.draining = False
 
     def admit(self, ip: str, now: float) -> Refusal | None:
@@ -86,6 +110,10 @@ class Admission:
         if self._max_per_ip and self._by_ip.get(ip, 0) >= self._max_per_ip:
             return Refusal.ADDRESS
         return None if self._bucket.take(now) else Refusal.RATE
+
+    def refuse_origin(self) -> None:
+        """Count a web page that may not connect (``origins``)."""
+        self.refused["origin"] += 1
 
     def release(self, ip: str) -> None:
         self.connections -= 1

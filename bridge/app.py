@@ -6,14 +6,15 @@ import asyncio
 import logging
 import secrets
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
 from bridge.auth import Authenticator, load_groups
-from bridge.checks import EMBEDDED, MqttAddress, parse_mqtt_url
+from bridge.checks import EMBEDDED, EVERY_INTERFACE, MqttAddress, parse_mqtt_url, place
 from bridge.consumer import Consumer, ConsumerOptions, Door, in_words
 from bridge.decoding import Decoder
 from bridge.decoding.json_decoder import JsonDecoder
@@ -22,13 +23,14 @@ from bridge.embedded import MQTT_VERSION, EmbeddedBroker
 from bridge.errors import SettingsError
 from bridge.handoff import Handoff
 from bridge.hub import Hub
-from bridge.listener import bind, tls_context
+from bridge.listener import bind, raise_file_limit, tls_context
 from bridge.logs import Logs
 from bridge.operations import Operations
+from bridge.origins import OriginPolicy
 from bridge.paseto import KeyRing
 from bridge.selection import Groups
-from bridge.settings import Settings
-from bridge.stream import HUB, stream, websocket
+from bridge.settings import PREFIX, Settings
+from bridge.stream import HUB, ROUTES
 
 log = logging.getLogger("bridge.app")
 
@@ -63,6 +65,12 @@ async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator
         tls = tls_context(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
 
         hub = Hub(settings, authenticator, groups)
+        hub.origins = OriginPolicy(
+            settings.allowed_origins,
+            loopback_only=authenticator is None,
+            public_url=settings.public_url,
+            tls=tls is not None,
+        )
         handoff = Handoff(loop)
         handoff.open(hub)
         address, version = _mqtt(settings, stack)
@@ -71,7 +79,7 @@ async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator
 
         public = web.Application()
         public[HUB] = hub
-        public.add_routes([web.get("/api/v1/stream", stream), web.get("/api/v1/ws", websocket)])
+        public.add_routes(ROUTES)
         if not admin:
             public.add_routes(operations.routes())
         doors = [await open_door(stack, public, sockets, tls)]
@@ -85,7 +93,8 @@ async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator
         port = sockets[0].getsockname()[1]
         admin_port = admin[0].getsockname()[1] if admin else None
         scheme = "https" if tls else "http"
-        log.info("Listening on %s://%s:%d, MQTT broker %s", scheme, settings.host, port, address)
+        where = " (every interface)" if settings.host in EVERY_INTERFACE else ""
+        log.info("Listening on %s://%s%s, MQTT broker %s", scheme, place(settings.host, port), where, address)
         yield Server(hub, consumer, port, admin_port, address)
 
 
@@ -93,6 +102,7 @@ async def serve(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; a second signal ends the process at once. Returns the exit status."""
     logs = Logs(settings.log_level, settings.log_format)
     logs.start()
+    raise_file_limit(settings.max_connections)
     try:
         async with running(settings, logs):
             await until_signal()
@@ -143,16 +153,27 @@ def authenticator_of(settings: Settings, groups: Groups) -> Authenticator | None
 
 
 def decoder_of(settings: Settings) -> JsonDecoder:
-    """How payloads are read. SettingsError when a pointer or the topic pattern is wrong."""
-    try:
-        return JsonDecoder(
-            id_pointers=settings.device_id_pointers,
-            position_pointers=settings.position_pointers,
-            topic_pattern=settings.device_id_topic,
-            max_payload_bytes=settings.max_payload_bytes,
-        )
-    except ValueError as error:
-        raise SettingsError([("BRIDGE_DEVICE_ID_POINTERS, _TOPIC or BRIDGE_POSITION_POINTERS", str(error))]) from None
+    """How payloads are read. SettingsError names each pointer setting, or the topic pattern, that is wrong."""
+    problems: list[tuple[str, str]] = []
+    given: dict[str, Any] = {"device_id_pointers": (), "position_pointers": (), "device_id_topic": ""}
+    for name in given:  # each by itself: the decoder's words do not say whose mistake it is
+        alone = given | {name: getattr(settings, name)}
+        try:
+            _decoder(alone, settings.max_payload_bytes)
+        except ValueError as error:
+            problems.append((PREFIX + name.upper(), str(error)))
+    if problems:
+        raise SettingsError(problems)
+    return _decoder(settings.model_dump(include=set(given)), settings.max_payload_bytes)
+
+
+def _decoder(given: Mapping[str, Any], max_payload_bytes: int) -> JsonDecoder:
+    return JsonDecoder(
+        id_pointers=given["device_id_pointers"],
+        position_pointers=given["position_pointers"],
+        topic_pattern=given["device_id_topic"],
+        max_payload_bytes=max_payload_bytes,
+    )
 
 
 def _mqtt(settings: Settings, stack: AsyncExitStack) -> tuple[MqttAddress, str]:

@@ -25,15 +25,18 @@ from bridge.claims import (
     parse_claims,
 )
 from bridge.errors import TokenError
-from bridge.paseto import KeyRing
+from bridge.limits import MAX_TOKEN_BYTES
+from bridge.paseto import KeyRing, TokenTooLongError
 from bridge.principal import Principal
-from bridge.selection import Allowed, Groups, is_device_id, is_pattern
+from bridge.selection import DEVICE_ID_RULE, Allowed, Groups, is_device_id, is_pattern
 
 COOKIE: Final = "telemetry_bridge_token"
 SUBPROTOCOL_PREFIX: Final = "bearer."
 """A browser cannot set headers on a WebSocket; it offers the token as one more subprotocol."""
 MAX_GROUPS_FILE_BYTES: Final = 16 * 1024 * 1024
 """100,000 devices in ten groups each, at 15 bytes an entry; a log file given by mistake is refused, not read."""
+MAX_GROUP_MEMBERS: Final = 10_000
+"""Entries of one group. A stream that watches it subscribes to each of them: 4 ms of the loop."""
 _TOKEN_ID_BYTES: Final = 12
 """Random bytes of ``jti``: 96 bits, so that two tokens never share one."""
 
@@ -47,7 +50,7 @@ _SECRETS = re.compile(
 )
 
 _REMEMBERED_ALLOWED: Final = 1024
-"""Sets of devices that are kept for the next token; at most a token's 2 KiB each, groups apart."""
+"""Sets of devices that are kept for the next token; at most a token's 2 KiB each: groups are only referred to."""
 
 
 class Authenticator:
@@ -66,7 +69,7 @@ class Authenticator:
         max_token_seconds: float | None = None,
     ) -> None:
         self._ring = ring
-        self._groups = groups
+        self._groups = {name: Allowed(members) for name, members in groups.items()}
         self._audience = audience
         self._max_token_seconds = max_token_seconds
         # Kept because many tokens allow the same: a thousand streams then hold one set between them.
@@ -94,8 +97,7 @@ class Authenticator:
         )
 
     def _allow(self, devices: tuple[str, ...], groups: frozenset[str]) -> Allowed:
-        members = [self._groups[name] for name in groups if name in self._groups]
-        return Allowed(frozenset(devices).union(*members))
+        return Allowed(devices, (self._groups[name] for name in sorted(groups) if name in self._groups))
 
 
 def mint(
@@ -131,12 +133,14 @@ def mint(
     }
     # A lone surrogate passes through here so that parse_claims refuses it in its own words.
     payload = json.dumps(claims, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-    token = ring.seal(payload)
     try:
-        parse_claims(payload)
+        if len(payload) <= MAX_TOKEN_BYTES:  # a longer one is refused below, in words that help
+            parse_claims(payload)
+        return ring.seal(payload)
     except TokenError as error:
         raise ValueError(error.detail) from None
-    return token
+    except TokenTooLongError as error:
+        raise ValueError(f"{error}; name a group, or a pattern such as truck-*, instead of many ids") from None
 
 
 def find_credential(headers: Mapping[str, str], cookies: Mapping[str, str], query: Mapping[str, str]) -> str | None:
@@ -202,9 +206,17 @@ def _members(name: str, entries: object) -> frozenset[str]:
         raise ValueError(f"group {name!r}: a name obeys the rules of a device id")
     if not isinstance(entries, list):
         raise ValueError(f"group {name!r} is not a list of device ids and patterns")  # noqa: TRY004
+    if len(entries) > MAX_GROUP_MEMBERS:
+        raise ValueError(
+            f"group {name!r} has {len(entries):,} entries, the limit is {MAX_GROUP_MEMBERS:,}: "
+            "name a pattern such as truck-* instead of its devices, or make several groups"
+        )
     for position, entry in enumerate(entries, start=1):
         if not isinstance(entry, str) or not is_pattern(entry):
-            raise ValueError(f"group {name!r}, entry {position}: neither a device id nor a pattern")
+            raise ValueError(
+                f"group {name!r}, entry {position}: neither a device id nor a pattern, which has {DEVICE_ID_RULE} "
+                "(but for the * of a pattern)"
+            )
     return frozenset(entries)
 
 

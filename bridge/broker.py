@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -11,10 +11,13 @@ from bridge.cohort import Cohort
 from bridge.encoding import message_frame
 from bridge.history import LastKnown
 from bridge.limits import MAX_KNOWN_DEVICES
-from bridge.selection import pattern_matcher
-from bridge.subscription import Subscription
+from bridge.patterns import PatternIndex, coverage
+from bridge.subscription import Subscription, Tally
 from bridge.telemetry import Telemetry
 
+Route = tuple[int, tuple[Cohort, ...]]
+"""The cohorts that want a device, and the version of the patterns for which that is true."""
+RECOUNT_SECONDS: Final = 1.0
 PUMP_SECONDS: Final = 0.005
 """Between two looks at sockets that are behind. Short, so that one that catches up is served at once."""
 PUMP_SHARE_SECONDS: Final = 20e-6
@@ -23,15 +26,23 @@ PUMP_SHARE_SECONDS: Final = 20e-6
 
 @dataclass(frozen=True, slots=True)
 class BrokerStatistics:
-    """Counts since start, except ``subscriptions``, ``cohorts``, ``devices`` and ``behind``: now."""
+    """The first five count messages since start, the others things that there are now.
+
+    ``published``: came from the handoff. ``delivered``: written, once for each socket. ``dropped`` and
+    ``conflated``: missed, once for each socket. ``lost``: dropped before they came here. ``devices`` are
+    those that someone selects by id, and those heard since the last change of a pattern that one covers.
+    """
 
     published: int
-    deliveries: int
+    delivered: int
+    dropped: int
+    conflated: int
+    lost: int
+    devices: int
     subscriptions: int
     cohorts: int
-    devices: int
+    selectors: int
     behind: int
-    lost: int
 
 
 class Broker:
@@ -60,13 +71,16 @@ class Broker:
         self._sequence = 0
         self._cohorts: dict[frozenset[str], Cohort] = {}
         self._exact: dict[str, dict[Cohort, None]] = {}
-        self._patterns: dict[str, dict[Cohort, None]] = {}
-        self._routes: dict[str, tuple[Cohort, ...]] = {}
+        self._patterns = PatternIndex()
+        self._routes: dict[str, Route] = {}
         self._membership: dict[Subscription, Cohort] = {}
+        self._sweeps: dict[Subscription, frozenset[str]] = {}
         self._behind: dict[Subscription, None] = {}
         self._pumping = False
-        self._deliveries = 0
         self._lost = 0
+        self._devices_counted = 0
+        self._devices_until = 0.0
+        self.tally = Tally()
 
     # --- selections -----------------------------------------------------------------------------------
 
@@ -82,7 +96,7 @@ class Broker:
             if not before.members:
                 self._dissolve(before)
             if subscription.outbox is not None:
-                subscription.outbox.retain(_coverage(selectors))
+                subscription.outbox.retain(coverage(selectors))
         if not selectors:
             subscription.count_with(int)
             return selectors
@@ -99,14 +113,14 @@ class Broker:
         """Its socket is gone, or about to be closed: nothing more is written to it from here."""
         subscription.forget()
         self.select(subscription, frozenset())
+        self._sweeps.pop(subscription, None)
         self._behind.pop(subscription, None)
 
     def _form(self, selectors: frozenset[str]) -> Cohort:
         cohort = self._cohorts[selectors] = Cohort(selectors)
         for selector in selectors:
             if "*" in selector:
-                self._patterns.setdefault(selector, {})[cohort] = None
-                self._routes.clear()
+                self._patterns.add(selector, cohort)
             else:
                 self._exact.setdefault(selector, {})[cohort] = None
                 self._routes.pop(selector, None)
@@ -115,43 +129,48 @@ class Broker:
     def _dissolve(self, cohort: Cohort) -> None:
         del self._cohorts[cohort.selectors]
         for selector in cohort.selectors:
-            index = self._patterns if "*" in selector else self._exact
-            del index[selector][cohort]
-            if not index[selector]:
-                del index[selector]
-            if index is self._patterns:
-                self._routes.clear()
+            if "*" in selector:
+                self._patterns.discard(selector, cohort)
+                if not self._patterns:
+                    self._routes.clear()
             else:
+                del self._exact[selector][cohort]
+                if not self._exact[selector]:
+                    del self._exact[selector]
                 self._routes.pop(selector, None)
+        cohort.selectors = frozenset()  # an outdated route may hold the cohort for a while, but not a large set
 
     def _route(self, device_id: str) -> tuple[Cohort, ...]:
         """The cohorts that want ``device_id``, each once. Remembered until a selection changes."""
+        route = self._routes.get(device_id)
+        if route is not None and route[0] == self._patterns.version:
+            return route[1]
         cohorts = dict(self._exact.get(device_id, ()))
-        for pattern, wanting in self._patterns.items():
-            if pattern_matcher(pattern)(device_id):
-                cohorts.update(wanting)
+        self._patterns.collect(device_id, cohorts)
         if len(self._routes) >= MAX_KNOWN_DEVICES:
             self._routes.clear()
-        route = self._routes[device_id] = tuple(cohorts)
-        return route
+        found = tuple(cohorts)
+        self._routes[device_id] = (self._patterns.version, found)
+        return found
 
     # --- the way of a message -------------------------------------------------------------------------
 
     def publish(self, batch: Sequence[Telemetry]) -> None:
         """One turn: fan out ``batch``, in order. Never blocks; a slow socket costs the others nothing."""
         self._before_turn()
-        routes, remember = self._routes, self._history.remember
+        routes, remember, version = self._routes, self._history.remember, self._patterns.version
         touched: list[Cohort] = []
         try:
             for message in batch:
                 self._sequence = sequence = self._sequence + 1
-                remember(sequence, message)
-                cohorts = routes.get(message.device_id)
-                if cohorts is None:
-                    cohorts = self._route(message.device_id)
+                if not remember(sequence, message):
+                    continue
+                device_id = message.device_id
+                route = routes.get(device_id)
+                cohorts = route[1] if route is not None and route[0] == version else self._route(device_id)
                 if not cohorts:
                     continue
-                frame = message_frame(f"{self._epoch}-{sequence}", message.device_id, message.payload, message.retained)
+                frame = message_frame(f"{self._epoch}-{sequence}", device_id, message.payload, message.retained)
                 for cohort in cohorts:
                     if not cohort.entries:
                         touched.append(cohort)
@@ -160,46 +179,76 @@ class Broker:
             self._flush(touched)
 
     def _flush(self, touched: Sequence[Cohort]) -> None:
-        now = self._clock()
-        behind: list[Subscription] = []
+        now, monotonic = self._clock(), self._monotonic()
+        failure: Exception | None = None
         for cohort in touched:
-            self._deliveries += len(cohort.entries) * len(cohort.members)
-            behind += cohort.flush(now)
-        for subscription in behind:
-            self.pump_later(subscription)
+            count = len(cohort.entries)
+            try:
+                behind = cohort.flush(now, monotonic)
+            except Exception as error:  # a bug costs this cohort this turn, not the others everything
+                failure = error
+                continue
+            self.tally.delivered += count * (len(cohort.members) - len(behind))
+            for subscription in behind:
+                self.pump_later(subscription)
+        if failure is not None:
+            raise failure
 
-    def lost(self, counts: Mapping[str, int]) -> None:
-        """Messages were dropped before they came here: tell those who would have got them."""
-        self._lost += sum(counts.values())
-        now = self._clock()
+    def lost(self, counts: Mapping[str, int], others: int) -> None:
+        """Messages were dropped before they came here: tell those who would have got them.
+
+        ``others`` were dropped beyond those in ``counts``: then every gap is incomplete.
+        """
+        self._lost += sum(counts.values()) + others
+        now, monotonic = self._clock(), self._monotonic()
+        by_cohort: dict[Cohort, dict[str, int]] = {cohort: {} for cohort in self._cohorts.values()} if others else {}
         for device_id, count in counts.items():
-            for cohort in self._routes.get(device_id) or self._route(device_id):
-                for subscription in cohort.members:
-                    subscription.lost(device_id, count, now)
+            for cohort in self._route(device_id):
+                by_cohort.setdefault(cohort, {})[device_id] = count
+        for cohort, missed in by_cohort.items():
+            for subscription in cohort.members:
+                subscription.lost(missed, others > 0, now)
+                if subscription.pump(now, monotonic):
                     self.pump_later(subscription)
+
+    def session_began(self) -> None:
+        """The link to the MQTT broker is new: retained copies come next."""
+        self._history.session_began(self._sequence)
 
     def snapshot(self, subscription: Subscription, device_ids: Iterable[str], patterns: Iterable[str]) -> None:
         """Show ``subscription`` the last-known messages of these devices.
 
         A message that comes live after this call is not shown as well, nor is one of a device that is no
         longer selected when its turn comes. Written as fast as the socket takes it; what is pending is a
-        list of ids, not of messages.
+        list of the ids in ``device_ids`` and a place in the list of all devices, not messages.
         """
-        wanted = dict.fromkeys(device_ids)
-        matchers = [pattern_matcher(pattern) for pattern in patterns]
-        if matchers:
-            wanted.update(
-                dict.fromkeys(known for known in self._history.device_ids() if any(match(known) for match in matchers))
-            )
-        subscription.replay(wanted, partial(self._replay_frames, subscription, self._sequence))
+        frames = partial(self._replay_frames, subscription, self._sequence)
+        by_id = dict.fromkeys(device_ids)
+        subscription.replay(by_id, frames)
+        covered = frozenset(patterns)
+        if covered:
+            # Asked again while a sweep is under way: the new one begins at the start and serves both.
+            covered |= self._sweeps.get(subscription, frozenset())
+            self._sweeps[subscription] = covered
+            subscription.sweep(self._sweep(subscription, covered, by_id, frames))
         if subscription.pump(self._clock(), self._monotonic()):
             self.pump_later(subscription)
 
+    def _sweep(
+        self,
+        subscription: Subscription,
+        patterns: frozenset[str],
+        shown: Container[str],
+        frames: Callable[[str], Iterable[bytes]],
+    ) -> Iterator[Sequence[bytes]]:
+        covers = coverage(patterns)
+        for device_id in self._history.device_ids():
+            yield tuple(frames(device_id)) if covers(device_id) and device_id not in shown else ()
+        self._sweeps.pop(subscription, None)
+
     def _replay_frames(self, subscription: Subscription, up_to: int, device_id: str) -> Iterable[bytes]:
         cohort = self._membership.get(subscription)
-        if cohort is None:
-            return
-        if device_id not in cohort.selectors and cohort not in (self._routes.get(device_id) or self._route(device_id)):
+        if cohort is None or (device_id not in cohort.selectors and cohort not in self._route(device_id)):
             return
         for sequence, message in self._history.of(device_id):
             if sequence <= up_to:
@@ -228,16 +277,26 @@ class Broker:
     def statistics(self) -> BrokerStatistics:
         return BrokerStatistics(
             published=self._sequence,
-            deliveries=self._deliveries,
+            delivered=self.tally.delivered,
+            dropped=self.tally.dropped,
+            conflated=self.tally.conflated,
+            lost=self._lost,
+            devices=self._devices(),
             subscriptions=len(self._membership),
             cohorts=len(self._cohorts),
-            devices=len(self._exact) + len(self._patterns),
+            selectors=len(self._exact) + len(self._patterns),
             behind=len(self._behind),
-            lost=self._lost,
         )
 
-
-def _coverage(selectors: frozenset[str]) -> Callable[[str], bool]:
-    """Whether a device is covered by one of ``selectors``."""
-    matchers = [pattern_matcher(selector) for selector in selectors if "*" in selector]
-    return lambda device_id: device_id in selectors or any(match(device_id) for match in matchers)
+    def _devices(self) -> int:
+        """Counted at most once a second: the question is open to everyone, and there may be 100,000."""
+        now = self._monotonic()
+        if now >= self._devices_until:
+            version = self._patterns.version
+            heard = sum(
+                1 for device_id, (seen, cohorts) in self._routes.items()
+                if cohorts and seen == version and device_id not in self._exact
+            )  # fmt: skip
+            self._devices_counted = len(self._exact) + heard
+            self._devices_until = now + RECOUNT_SECONDS
+        return self._devices_counted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
@@ -10,9 +11,10 @@ from dataclasses import replace
 from typing import Final
 
 from bridge.app import authenticator_of, consumer_of, consumer_options, decoder_of, groups_of
-from bridge.checks import parse_mqtt_url
+from bridge.checks import parse_mqtt_url, place
 from bridge.doors import close_all
 from bridge.errors import StartError
+from bridge.healthcheck import ask, ready_url
 from bridge.listener import bind, tls_context
 from bridge.settings import PREFIX, Settings, load_settings
 from bridge.telemetry import Telemetry, UpstreamState
@@ -58,10 +60,13 @@ def _check_host(settings: Settings) -> int:
         try:
             close_all(bind(settings.host, port, PREFIX + name))
         except StartError as error:
+            if is_served(settings):
+                print(f"listening on {place(settings.host, port)}: a bridge with these settings does already")
+                continue
             print(f"{PREFIX}{name}: {error}", file=sys.stderr)
             status = 1
         else:
-            print(f"listening on {settings.host}:{port}: possible")
+            print(f"listening on {place(settings.host, port)}: possible")
     if settings.tls_cert and settings.tls_key:
         try:
             tls_context(settings.tls_cert, settings.tls_key)
@@ -70,6 +75,16 @@ def _check_host(settings: Settings) -> int:
             return 1
         print("TLS certificate and key: well")
     return status
+
+
+def is_served(settings: Settings) -> bool:
+    """Whether a bridge, ready or not, answers where one with these settings would say if it is ready."""
+    try:
+        status, body = ask(ready_url(settings))
+        answer = json.loads(body)
+    except (OSError, ValueError):
+        return False
+    return status in (200, 503) and isinstance(answer, dict) and {"status", "problems"} <= answer.keys()
 
 
 def _check_mqtt(settings: Settings) -> int:

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 EMBEDDED = "embedded"
+EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound here
+"""What stands for every interface → where that is reached from this machine."""
+FRAME_ALLOWANCE_BYTES = 1024
+"""What a frame holds beside the payload: a device id of 64 characters with escapes, message id, heads; under 600."""
 _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 
 
@@ -24,10 +28,24 @@ class MqttAddress:
 
     def __str__(self) -> str:
         """``host:port``: never the user's name or password, so that it can be logged."""
-        return f"{self.host}:{self.port}"
+        return place(self.host, self.port)
 
     def __repr__(self) -> str:
         return f"MqttAddress({self})"
+
+
+def place(host: str, port: int) -> str:
+    """``host:port`` for people and URLs: IPv6 in brackets, and for every interface the one on this machine."""
+    host = EVERY_INTERFACE.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def check_host(text: str) -> str:
+    """A name or an address to listen on, without the brackets that IPv6 has in URLs."""
+    host = text.strip().removeprefix("[").removesuffix("]")
+    if not host:
+        raise ValueError("an address is needed: 127.0.0.1 for this machine only, 0.0.0.0 or :: for every interface")
+    return host
 
 
 def split_list(text: str) -> tuple[str, ...]:
@@ -55,8 +73,8 @@ def parse_mqtt_url(url: str) -> MqttAddress | None:
     return MqttAddress(parts.hostname, port or (8883 if tls else 1883), tls, username, password)
 
 
-def check_topic_filters(filters: Sequence[str]) -> None:
-    """Each one a topic filter (MQTT 5.0 section 4.7) and no two that share a topic.
+def check_topic_filters(filters: Sequence[str]) -> tuple[str, ...]:
+    """The filters: each one a topic filter (MQTT 5.0 section 4.7) and no two that share a topic.
 
     Overlapping subscriptions make the MQTT broker deliver a message twice (MQTT 5.0 section 3.3.4).
     """
@@ -79,6 +97,7 @@ def check_topic_filters(filters: Sequence[str]) -> None:
                     f"{first!r} and {second!r} overlap, so the MQTT broker would deliver some messages twice; "
                     "leave out the narrower one"
                 )
+    return tuple(filters)
 
 
 def _overlap(first: list[str], second: list[str]) -> bool:
@@ -113,10 +132,18 @@ def check_origin(text: str) -> str:
         or parts.fragment
         or "@" in parts.netloc
     ):
-        raise ValueError(f"{text!r} is not an origin; write it as https://app.example.com or http://localhost:5173")
+        shown = "this" if "@" in text else repr(text)  # a password may stand before an @
+        raise ValueError(f"{shown} is not an origin; write it as https://app.example.com or http://localhost:5173")
     if port == {"http": 80, "https": 443}[parts.scheme]:
         port = None
     return f"{parts.scheme}://" + (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+
+
+def check_public_url(text: str) -> str:
+    """An origin as ``check_origin`` returns it, or nothing."""
+    if text == "null":
+        raise ValueError("null is no address; write it as https://telemetry.example.com")
+    return check_origin(text) if text else text
 
 
 def check_network(text: str) -> None:
@@ -125,6 +152,41 @@ def check_network(text: str) -> None:
         ipaddress.ip_network(text)
     except ValueError:
         raise ValueError(f"{text!r} is not a network; write it as 10.0.0.0/8 or 192.0.2.7") from None
+
+
+def contradictions(
+    *,
+    auth: str,
+    host: str,
+    keys: int,
+    tls_files: int,
+    port: int,
+    admin_port: int | None,
+    max_payload_bytes: int,
+    queue_bytes: int,
+) -> list[str]:
+    """What is wrong with settings that are each right by themselves: ``NAME: reason``, one line each.
+
+    ``keys`` and ``tls_files`` say how many of them there are.
+    """
+    problems = []
+    if auth == "off" and not is_loopback(host):
+        problems.append("AUTH: `off` works only with a loopback HOST (127.0.0.1, ::1 or localhost)")
+    if auth == "required" and not keys:
+        problems.append(
+            "ACCESS_KEYS: at least one key is needed; make one with `telemetry-bridge keygen access` "
+            "(or set BRIDGE_AUTH=off on a loopback HOST)"
+        )
+    if tls_files == 1:
+        problems.append("TLS_CERT: TLS_CERT and TLS_KEY go together")
+    if admin_port is not None and admin_port == port != 0:
+        problems.append("ADMIN_PORT: must differ from PORT; leave it unset to serve both on one port")
+    if max_payload_bytes + FRAME_ALLOWANCE_BYTES > queue_bytes:
+        problems.append(
+            f"QUEUE_BYTES: must be at least MAX_PAYLOAD_BYTES and {FRAME_ALLOWANCE_BYTES} for the frame around it "
+            f"({max_payload_bytes + FRAME_ALLOWANCE_BYTES}), or such a message could never wait for a slow socket"
+        )
+    return problems
 
 
 def is_loopback(host: str) -> bool:

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 from bridge.errors import TokenError
 from bridge.limits import MAX_TOKEN_BYTES
-from bridge.selection import is_pattern
+from bridge.selection import DEVICE_ID_RULE, is_pattern
 
 AUDIENCE_ACCESS: Final = "telemetry-bridge"
 """``aud`` of access tokens. Ours always carry it; another maker's may leave it out, but not differ."""
@@ -172,8 +172,9 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _patterns(value: object) -> tuple[str, ...]:
     entries = _texts(value)
-    if not all(is_pattern(entry) for entry in entries):
-        raise ValueError("has an entry that is neither a device id nor a pattern")
+    for position, entry in enumerate(cast("list[str]", value), start=1):  # as the maker counts, doubles and all
+        if not is_pattern(entry):
+            raise ValueError(f"entry {position} is neither a device id nor a pattern: use {DEVICE_ID_RULE}")
     return entries
 
 

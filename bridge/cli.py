@@ -14,7 +14,9 @@ from bridge import __version__
 from bridge.errors import SettingsError, StartError
 from bridge.settings import PREFIX, Settings, load_settings
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+MAX_PORT: Final = 65_535
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
+"""No days: a token lives for one at most."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,11 +40,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def duration(text: str) -> float:
-    """``90``, ``90s``, ``15m``, ``1h`` or ``7d`` → seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    """``90``, ``90s``, ``15m`` or ``1h`` → seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 90s, 15m, 1h or 7d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 90s, 15m or 1h")
     return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def port_number(text: str) -> int:
+    """``0`` to ``65535``; 0 takes a free port."""
+    if not (text.isascii() and text.isdigit() and int(text[:6]) <= MAX_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; write a number from 0 to {MAX_PORT}")
+    return int(text)
 
 
 def _serve(_options: argparse.Namespace) -> int:
@@ -160,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     add("serve", _serve, "Run the service.", _settings_help())
 
     demo = add("demo", _demo, "Run the service with an embedded MQTT broker, throw-away keys and a simulated fleet.")
-    demo.add_argument("--port", type=int, default=None, help="port to listen on (default: BRIDGE_PORT or 8000)")
+    demo.add_argument("--port", type=port_number, default=None, help="port to listen on (default: BRIDGE_PORT or 8000)")
     demo.add_argument("--vehicles", type=int, default=50, help="vehicles in the fleet (default 50)")
     demo.add_argument("--rate", type=float, default=1.0, help="messages per vehicle and second (default 1)")
 

@@ -26,7 +26,7 @@ class Cohort:
         """Messages written to each member of this cohort so far."""
         return self.written
 
-    def flush(self, now: float) -> list[Subscription]:
+    def flush(self, now: float, monotonic: float) -> list[Subscription]:
         """Write this turn's frames to every member; returns those that could not take them.
 
         ``now`` is wall-clock. Members may not change while this runs. The loop body is the hottest code
@@ -39,9 +39,16 @@ class Cohort:
         behind: list[Subscription] = []
         for member in self.members:
             transport = member.transport
-            if member.outbox is None and transport.get_write_buffer_size() <= room and not transport.is_closing():
-                transport.write(data)
-            else:
-                member.hold(entries, now)
-                behind.append(member)
+            try:
+                if (
+                    (member.outbox is None or member.caught_up(now, monotonic))
+                    and transport.get_write_buffer_size() <= room
+                    and not transport.is_closing()
+                ):
+                    transport.write(data)
+                    continue
+            except RuntimeError:  # uvloop's way to say that the socket is gone (MagicStack/uvloop#506)
+                member.failed()
+            member.hold(entries, now)
+            behind.append(member)
         return behind

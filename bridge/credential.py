@@ -39,13 +39,15 @@ class Holder(Hashable, Protocol):
 class Credential:
     """At most one principal at a time; its deadline is always set, and gone when the stream is."""
 
-    __slots__ = ("_counted", "_holder", "_hub", "principal")
+    __slots__ = ("_counted", "_holder", "_hub", "principal", "refused")
 
     def __init__(self, hub: Hub, holder: Holder) -> None:
         self._hub = hub
         self._holder = holder
         self._counted: str | None = None
         self.principal: Principal | None = None
+        self.refused = ""
+        """Why the last token was not accepted: code and detail, for the log."""
 
     @property
     def name(self) -> str:
@@ -60,16 +62,24 @@ class Credential:
         """
         if self._hub.authenticator is None:
             return self._hub.anonymous()
-        principal = self._hub.authenticator.verify(token, self._hub.clock())
-        if SCOPE not in principal.scopes:
-            raise TokenError("scope_missing")
-        if self.principal is not None and self.principal.subject != principal.subject:
-            raise TokenError("subject_changed")
-        if self._counted is None:
-            if not self._hub.admission.admit_principal(principal.subject):
-                raise TokenError("too_many_connections")
-            self._counted = principal.subject
+        try:
+            principal = self._hub.authenticator.verify(token, self._hub.clock())
+            self._check(principal)
+        except TokenError as error:
+            self.refused = str(error)
+            raise
         return principal
+
+    def _check(self, principal: Principal) -> None:
+        subject = principal.subject
+        if SCOPE not in principal.scopes:
+            raise TokenError("scope_missing", f"of {subject!r}")
+        if self.principal is not None and self.principal.subject != subject:
+            raise TokenError("subject_changed", f"to {subject!r}")
+        if self._counted is None:
+            if not self._hub.admission.admit_principal(subject):
+                raise TokenError("too_many_connections", f"of {subject!r}")
+            self._counted = subject
 
     def accept(self, principal: Principal) -> None:
         """From now on the stream is ``principal``'s (verified), until it expires."""

@@ -10,17 +10,20 @@ from typing import Final
 
 from bridge.app import Server, running, until_signal
 from bridge.auth import mint
-from bridge.checks import EMBEDDED
+from bridge.checks import EMBEDDED, place
 from bridge.embedded import MQTT_VERSION
 from bridge.fleet import Fleet
+from bridge.listener import raise_file_limit
 from bridge.logs import Logs
 from bridge.loops import run
 from bridge.paseto import KeyRing, generate_key
-from bridge.settings import Settings, load_settings
+from bridge.settings import PREFIX, Settings, given_variables, load_settings
 from bridge.simulate import MAX_VEHICLES, Simulator
 
 TOKEN_SECONDS: Final = 12 * 3600.0
 _SEED: Final = 7
+_OVERRIDDEN: Final = {PREFIX + name for name in ("AUTH", "MQTT_URL", "MQTT_TOPICS", "ACCESS_KEYS")}
+"""Settings that the demo makes itself."""
 
 
 def run_demo(*, port: int | None, vehicles: int, rate: float) -> int:
@@ -29,16 +32,20 @@ def run_demo(*, port: int | None, vehicles: int, rate: float) -> int:
         raise ValueError(f"--vehicles must be from 1 to {MAX_VEHICLES:,}")
     key = generate_key()
     given = {} if port is None else {"port": port}
+    settings = load_settings(**given, mqtt_url=EMBEDDED, mqtt_topics="fleet/#", access_keys=key, auth="required")
+    ignored = sorted(given_variables() & _OVERRIDDEN)
+    if ignored:
+        print(f"ignored by demo: {', '.join(ignored)}", file=sys.stderr, flush=True)
     # A page that was opened from a file has the origin "null". Harmless here: it still needs the token.
-    settings = load_settings(
-        **given, mqtt_url=EMBEDDED, mqtt_topics="fleet/#", access_keys=key, auth="required", allowed_origins="null"
-    )
+    settings = settings.model_copy(update={"allowed_origins": (*settings.allowed_origins, "null")})
     return run(_demo(settings, key, vehicles, rate), settings.event_loop)
 
 
 async def _demo(settings: Settings, key: str, vehicles: int, rate: float) -> int:
-    logs = Logs("WARNING", settings.log_format)
+    level = settings.log_level if PREFIX + "LOG_LEVEL" in given_variables() else "WARNING"
+    logs = Logs(level, settings.log_format)
     logs.start()
+    raise_file_limit(settings.max_connections)
     try:
         async with running(settings, logs) as server:
             simulator = Simulator(f"mqtt://{server.mqtt}", Fleet(vehicles, _SEED), rate, MQTT_VERSION)
@@ -46,6 +53,7 @@ async def _demo(settings: Settings, key: str, vehicles: int, rate: float) -> int
             try:
                 print(_introduction(settings, server, key, vehicles), flush=True)
                 await until_signal()
+                print("Stopping", flush=True)
             finally:
                 simulator.stop()
     finally:
@@ -57,7 +65,7 @@ def _introduction(settings: Settings, server: Server, key: str, vehicles: int) -
     token = mint(
         KeyRing([key]), subject="demo", devices=["*"], groups=[], scopes=["stream"], ttl=TOKEN_SECONDS, now=time.time()
     )
-    address = f"{settings.host}:{server.port}"
+    address = place(settings.host, server.port)
     watch = f"{_command()} watch truck-001,truck-002"
     page = Path(__file__).resolve().parent.parent / "examples" / "websocket_client_example.html"
     lines = [

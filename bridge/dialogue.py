@@ -33,6 +33,8 @@ class Client(Protocol):
 
     @property
     def takes_data(self) -> bool: ...
+    @property
+    def ended(self) -> bool: ...
     def send(self, frame: bytes) -> None: ...
     def close(self, reason: CloseReason, *frames: bytes) -> None: ...
     def authenticated(self) -> None: ...
@@ -51,7 +53,8 @@ class Dialogue:
     def handle(self, kind: WSMsgType, data: str | bytes) -> None:
         """Carry out one message of the client, of type TEXT, BINARY or PING, and answer it."""
         session = self._session
-        if not self._within_rate():
+        session.hub.deadlines.enforce()  # the loop may be late, or the clock may have been set
+        if session.ended or not self._within_rate():
             return
         if not isinstance(data, str):
             if kind is WSMsgType.PING:

@@ -18,7 +18,7 @@ from bridge.consumer import Consumer
 from bridge.handoff import Handoff
 from bridge.hub import Hub
 from bridge.limits import CLOSE_SECONDS, LISTEN_BACKLOG, REQUEST_HEAD_SECONDS
-from bridge.listener import SilentConnections
+from bridge.listener import FileShortage, SilentConnections
 
 log = logging.getLogger("bridge.doors")
 http_log = logging.getLogger("bridge.http")
@@ -44,7 +44,11 @@ async def open_door(
     runner = web.AppRunner(
         app, logger=http_log, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=CLOSE_SECONDS
     )
-    silent = SilentConnections(lambda: _protocol(runner), loop)
+    shortage = FileShortage(loop.time)
+    if loop.get_exception_handler() is None:
+        loop.set_exception_handler(shortage.handle)
+        stack.callback(loop.set_exception_handler, None)
+    silent = SilentConnections(lambda: _protocol(runner), loop, shortage.accepted)
     app.on_response_prepare.append(silent.heard)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

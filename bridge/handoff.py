@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bridge.limits import HANDOFF_BYTES, HANDOFF_MESSAGES, TURN_BYTES, TURN_MESSAGES
+from bridge.limits import HANDOFF_BYTES, HANDOFF_LOST_DEVICES, HANDOFF_MESSAGES, TURN_BYTES, TURN_MESSAGES
 from bridge.telemetry import Telemetry, UpstreamState
 
 
@@ -22,7 +22,7 @@ class Receiver(Protocol):
     """What stands on the loop's side of the door. None of these may block or raise."""
 
     def publish(self, batch: Sequence[Telemetry]) -> None: ...
-    def lost(self, counts: Mapping[str, int]) -> None: ...
+    def lost(self, counts: Mapping[str, int], others: int) -> None: ...
     def upstream(self, state: UpstreamState) -> None: ...
 
 
@@ -37,7 +37,8 @@ class HandoffStatistics:
 
 
 class Handoff:
-    """Bounded in messages and bytes. When full the oldest batch is dropped and counted by device.
+    """Bounded in messages and bytes. When full the oldest batch is dropped and counted, for the first
+    HANDOFF_LOST_DEVICES devices by device.
 
     ``put`` and ``signal`` are for the thread, everything else is for the loop. After ``close`` both
     return at once and do nothing, so a thread that is still running harms nobody.
@@ -59,6 +60,7 @@ class Handoff:
         self._bytes = 0
         self._state: UpstreamState | None = None
         self._lost: Counter[str] = Counter()
+        self._lost_others = 0
         self._dropped = 0
         self._peak = 0
         self._woken = False
@@ -81,6 +83,7 @@ class Handoff:
         self._batches.clear()
         self._messages = self._bytes = 0
         self._lost.clear()
+        self._lost_others = 0
         self._state = None
 
     def put(self, batch: list[Telemetry]) -> None:
@@ -114,7 +117,11 @@ class Handoff:
         self._messages -= len(batch)
         self._bytes -= size
         self._dropped += len(batch)
-        self._lost.update(message.device_id for message in batch)
+        for message in batch:
+            if message.device_id in self._lost or len(self._lost) < HANDOFF_LOST_DEVICES:
+                self._lost[message.device_id] += 1
+            else:
+                self._lost_others += 1
 
     def _wake(self) -> None:
         if not self._woken and self._receiver is not None:
@@ -131,11 +138,12 @@ class Handoff:
         with self._lock:
             batch, more = self._take()
             lost, self._lost = self._lost, Counter()
+            others, self._lost_others = self._lost_others, 0
             state, self._state = self._state, None
             self._woken = more
         try:
             if lost:
-                receiver.lost(lost)
+                receiver.lost(lost, others)
             if state is not None and state is UpstreamState.UP:
                 receiver.upstream(state)
             if batch:

@@ -19,7 +19,8 @@ class Member(Protocol):
         """Send a ping."""
 
     def check_pulse(self) -> None:
-        """PONG_SECONDS after ``ping``: end the socket if nothing was heard since."""
+        """PONG_SECONDS after ``ping``, or shortly before the next one if that is sooner: end the socket if
+        nothing was heard since."""
 
 
 class Heartbeat:

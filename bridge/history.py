@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ class LastKnown:
     """The newest position and the newest other message of each device.
 
     Bounded in devices and in payload bytes; when full, the device that has been silent longest is
-    forgotten.
+    forgotten. A retained copy never replaces what came live since ``session_began``: it is older.
     """
 
     def __init__(self, *, max_devices: int = MAX_KNOWN_DEVICES, max_bytes: int = HISTORY_BYTES) -> None:
@@ -40,27 +40,42 @@ class LastKnown:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._forgotten = 0
+        self._live_from = 0
+        self._device_ids: tuple[str, ...] | None = ()
 
-    def remember(self, sequence: int, message: Telemetry) -> None:
-        """Keep ``message`` in the place of the device's last one of its kind."""
+    def session_began(self, sequence: int) -> None:
+        """The MQTT link is new: what comes after ``sequence`` is newer than its retained copies."""
+        self._live_from = sequence
+
+    def remember(self, sequence: int, message: Telemetry) -> bool:
+        """Keep ``message`` in the place of the device's last one of its kind.
+
+        False when it is a retained copy of something older than what is known: then it is no news to anyone.
+        """
         device = self._devices.get(message.device_id)
         if device is None:
             device = self._devices[message.device_id] = {}
+            self._device_ids = None
         else:
             self._devices.move_to_end(message.device_id)
         before = device.get(message.kind)
+        if message.retained and before and before.sequence > self._live_from and not before.message.retained:
+            return False
         device[message.kind] = Remembered(sequence, message)
         self._bytes += len(message.payload) - (len(before.message.payload) if before else 0)
         while len(self._devices) > self._max_devices or (self._bytes > self._max_bytes and len(self._devices) > 1):
             self._forget(next(iter(self._devices)))
+        return True
 
     def of(self, device_id: str) -> Iterable[Remembered]:
         """What is known of one device, the oldest message first. Empty when nothing is."""
         return sorted(self._devices.get(device_id, {}).values())
 
-    def device_ids(self) -> Iterator[str]:
-        """All devices that are known now."""
-        return iter(self._devices)
+    def device_ids(self) -> tuple[str, ...]:
+        """All devices that are known now. One tuple for all who ask, until a device comes or goes."""
+        if self._device_ids is None:
+            self._device_ids = tuple(self._devices)
+        return self._device_ids
 
     def statistics(self) -> HistoryStatistics:
         return HistoryStatistics(len(self._devices), self._max_devices, self._bytes, self._forgotten)
@@ -68,3 +83,4 @@ class LastKnown:
     def _forget(self, device_id: str) -> None:
         self._bytes -= sum(len(kept.message.payload) for kept in self._devices.pop(device_id).values())
         self._forgotten += 1
+        self._device_ids = None

@@ -21,6 +21,7 @@ from bridge.outbox import OutboxLimits, Policy
 from bridge.principal import Principal
 from bridge.selection import EVERYTHING, Allowed, Groups
 from bridge.settings import Settings
+from bridge.subscription import EPISODE_SECONDS
 from bridge.telemetry import Telemetry, UpstreamState
 
 log = logging.getLogger("bridge.hub")
@@ -80,6 +81,8 @@ class Hub:
         self.streams: set[Stream] = set()
         self.upstream_state = UpstreamState.DOWN
         self.started_at = loop.time()
+        self._late_messages = 0
+        self._late_quiet_until = 0.0
         self._limits = {
             policy: OutboxLimits(settings.queue_messages, settings.queue_bytes, policy) for policy in Policy
         }
@@ -97,15 +100,18 @@ class Hub:
     def publish(self, batch: Sequence[Telemetry]) -> None:
         self.broker.publish(batch)
 
-    def lost(self, counts: Mapping[str, int]) -> None:
-        log.warning(
-            "The event loop was late: %d messages of %d devices were dropped", sum(counts.values()), len(counts)
-        )
-        self.broker.lost(counts)
+    def lost(self, counts: Mapping[str, int], others: int) -> None:
+        self._late_messages += sum(counts.values()) + others
+        if self.monotonic() >= self._late_quiet_until:
+            self._late_quiet_until = self.monotonic() + EPISODE_SECONDS
+            log.warning("The event loop was late: %d messages were dropped so far, see `gap`", self._late_messages)
+        self.broker.lost(counts, others)
 
     def upstream(self, state: UpstreamState) -> None:
         if state is self.upstream_state:
             return
         self.upstream_state = state
+        if state is UpstreamState.UP:
+            self.broker.session_began()
         for stream in list(self.streams):
             stream.tell_upstream(state)

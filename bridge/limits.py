@@ -28,7 +28,7 @@ REQUEST_HEAD_SECONDS: Final = 10.0
 PONG_SECONDS: Final = 10.0
 """From our ping to any sign of life. Centrifugo's default too; longer than a mobile radio's wake-up."""
 WRITE_SECONDS: Final = 30.0
-"""A socket that does not take one chunk (64 KiB) in this time is dead or useless: under 2 KiB/s."""
+"""A socket that does not take most of one chunk (48 KiB) in this time is dead or useless: about 1 KiB/s."""
 CLOSE_SECONDS: Final = 2.0
 """From our Close frame to the peer's; then the transport is aborted. aiohttp's close() alone can hang."""
 EXPIRY_GRACE_SECONDS: Final = 0.2
@@ -43,6 +43,8 @@ LOW_WATER_BYTES: Final = 16 * 1024
 """A transport's buffer below which what waits is written on; a third of a chunk, so that chunks stay large."""
 NOTSENT_LOWAT_BYTES: Final = 32 * 1024
 """TCP_NOTSENT_LOWAT (tcp(7)): unsent bytes the kernel takes per socket. Data in flight is not limited by it."""
+REPLAY_LOOKS: Final = 512
+"""Devices that one look at a socket goes through for last-known values: 0.2 ms, however many are known."""
 TURN_MESSAGES: Final = 128
 """Messages fanned out in one loop turn, so that heartbeats and handshakes get their turn."""
 TURN_BYTES: Final = 32 * 1024
@@ -51,6 +53,8 @@ HANDOFF_MESSAGES: Final = 65_536
 """Messages between the MQTT thread and the loop: 16 s at 4,000/s, so a stalled loop loses nothing for long."""
 HANDOFF_BYTES: Final = 64 * 1024 * 1024
 """Payload bytes between the MQTT thread and the loop; reached first when payloads are above 1 KiB."""
+HANDOFF_LOST_DEVICES: Final = 256
+"""Devices whose losses at the handoff are counted one by one; beyond them a gap says that it is incomplete."""
 MAX_KNOWN_DEVICES: Final = 100_000
 """Devices whose last-known messages are kept; the one that was silent longest is forgotten first."""
 HISTORY_BYTES: Final = 128 * 1024 * 1024

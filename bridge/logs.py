@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -16,7 +17,7 @@ from bridge.limits import LOG_RECORDS
 WRITE_EVERY_SECONDS: Final = 0.05
 """Longest time that a line waits for company."""
 MAX_LINE_CHARS: Final = 2000
-"""One line; a traceback is longer and is kept whole."""
+"""One line, also one of a traceback."""
 
 
 class BoundedHandler(logging.Handler):
@@ -33,11 +34,14 @@ class BoundedHandler(logging.Handler):
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep ``record``, its arguments put in: they may change."""
+        """Keep ``record``, its arguments put in: they may change. Never raises: a bad line is no reason to fail."""
         if len(self.records) >= LOG_RECORDS:
             self.dropped += 1
             return
-        record.msg, record.args = record.getMessage(), None
+        try:
+            record.msg, record.args = record.getMessage(), None
+        except Exception as error:  # arguments that do not fit, or whose __str__ fails
+            record.msg, record.args = f"{record.msg!r} could not be filled in: {type(error).__name__}", None
         self.records.append(record)
         if not self.waiting.is_set():
             self.waiting.set()
@@ -51,7 +55,10 @@ class TextFormatter(logging.Formatter):
         return f"{at} {record.levelname} {record.name}: {_clean(record.getMessage())}{self._trace(record)}"
 
     def _trace(self, record: logging.LogRecord) -> str:
-        return "\n" + redact(self.formatException(record.exc_info)) if record.exc_info else ""
+        """Line by line: what an exception says may come from a stranger, and must not look like a line of ours."""
+        if not record.exc_info:
+            return ""
+        return "".join(f"\n{_clean(line)}" for line in self.formatException(record.exc_info).splitlines())
 
 
 class JsonFormatter(TextFormatter):
@@ -82,6 +89,8 @@ class Logs:
         self._handler = BoundedHandler()
         self._formatter = JsonFormatter() if style == "json" else TextFormatter()
         self._stream = stream or sys.stdout
+        if isinstance(self._stream, io.TextIOWrapper):  # LANG=C would lose every line beside one with an é
+            self._stream.reconfigure(errors="backslashreplace")
         self._level = level
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -113,12 +122,19 @@ class Logs:
             waiting.wait()
             self._stopping.wait(WRITE_EVERY_SECONDS)
             waiting.clear()
-            lines = [self._formatter.format(records.popleft()) + "\n" for _ in range(len(records))]
+            lines = [self._line(records.popleft()) for _ in range(len(records))]
             try:
                 self._stream.write("".join(lines))
                 self._stream.flush()
             except (OSError, ValueError):  # stdout is gone; there is nowhere to say so
                 self._handler.dropped += len(lines)
+
+    def _line(self, record: logging.LogRecord) -> str:
+        """The text of one record. A bug in formatting costs that line, not the thread and all lines after it."""
+        try:
+            return self._formatter.format(record) + "\n"
+        except Exception as error:
+            return f"{record.levelname} {record.name}: a line could not be written: {type(error).__name__}\n"
 
 
 def _clean(text: str) -> str:

@@ -43,16 +43,21 @@ class OutboxLimits:
 class Gap:
     """What one socket has missed since it was last told: the ``gap`` event in the making.
 
-    At most MAX_GAP_DEVICES devices are counted by name; the totals hold all.
+    At most MAX_GAP_DEVICES devices are counted by name; the totals hold all. ``incomplete`` says that more
+    was lost than could be counted by device, some of it perhaps this socket's.
     """
 
-    __slots__ = ("conflated", "devices", "dropped", "since")
+    __slots__ = ("conflated", "devices", "dropped", "incomplete", "since")
 
     def __init__(self, since: float) -> None:
         self.since = since
         self.dropped = 0
         self.conflated = 0
         self.devices: Counter[str] = Counter()
+        self.incomplete = False
+
+    def __bool__(self) -> bool:
+        return bool(self.dropped or self.conflated or self.incomplete)
 
     def note(self, device_id: str, *, dropped: int = 0, conflated: int = 0) -> None:
         self.dropped += dropped
@@ -62,13 +67,14 @@ class Gap:
 
     def data(self, since_text: str) -> Mapping[str, Any]:
         """The ``data`` of the event; ``since_text`` is ``since`` as RFC 3339."""
-        return {
+        data = {
             "count": self.dropped + self.conflated,
             "dropped": self.dropped,
             "conflated": self.conflated,
             "devices": dict(self.devices),
             "since": since_text,
         }
+        return {**data, "incomplete": True} if self.incomplete else data
 
 
 class _Entry:
@@ -146,7 +152,7 @@ class Outbox:
     def retain(self, wanted: Callable[[str], object]) -> None:
         """Forget what waits for devices that are not wanted any more, and that they had a gap.
 
-        No loss, since nobody is to have it: it is not counted.
+        No loss, since nobody is to have it: it is not counted. The totals of a gap stay.
         """
         self._entries = deque(entry for entry in self._entries if wanted(entry.device_id))
         self._latest = {device_id: entry for device_id, entry in self._latest.items() if wanted(device_id)}

@@ -39,6 +39,10 @@ def generate_key() -> str:
     return pyseto.Key.new(4, "local", secrets.token_bytes(_KEY_BYTES["local"])).to_paserk()
 
 
+class TokenTooLongError(ValueError):
+    """What is to be sealed makes a longer token than ``open`` takes."""
+
+
 class KeyRing:
     """The keys of one purpose, e.g. access. Immutable; the first key that can mint mints, all verify.
 
@@ -104,8 +108,8 @@ class KeyRing:
     def seal(self, payload: bytes, implicit_assertion: bytes = b"") -> str:
         """A token around ``payload`` whose footer names the minting key.
 
-        ValueError when no key can mint, the payload is empty, or the token would be longer than what
-        ``open`` takes.
+        ValueError when no key can mint or the payload is empty; TokenTooLongError when the token would be
+        longer than what ``open`` takes.
         """
         if self._minter is None:
             raise ValueError("no key can mint: k4.public. keys only verify")
@@ -113,7 +117,7 @@ class KeyRing:
             raise ValueError("the payload is empty")
         sealed = pyseto.encode(self._minter, payload, self._footer, implicit_assertion)
         if len(sealed) > MAX_TOKEN_BYTES:
-            raise ValueError(f"the token would have {len(sealed)} bytes, the limit is {MAX_TOKEN_BYTES}")
+            raise TokenTooLongError(f"the token would have {len(sealed)} bytes, the limit is {MAX_TOKEN_BYTES}")
         return sealed.decode("ascii")
 
     def _add(self, key: pyseto.KeyInterface) -> None:

@@ -17,6 +17,8 @@ from bridge.limits import MAX_DEVICE_ID_CHARS
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f+#*/\\,\u2028\u2029]|\s\Z|\A\s|\.\.")
 EVERYTHING = "*"
+DEVICE_ID_RULE = f"1 to {MAX_DEVICE_ID_CHARS} printable characters without + # * / \\ or a comma, and no .."
+"""What ``is_device_id`` asks, for the one who is told that an id is not valid."""
 
 Groups = Mapping[str, frozenset[str]]
 """Group name → the ids and patterns of its devices, as read from the groups file."""
@@ -63,8 +65,7 @@ def parse_device_ids(texts: Iterable[str], limit: int) -> tuple[frozenset[str], 
             if not is_device_id(device_id):
                 raise CommandError(
                     "invalid_device_id",
-                    f"device id number {position} is not valid: use 1 to {MAX_DEVICE_ID_CHARS} printable "
-                    "characters without + # * / \\ or a comma",
+                    f"device id number {position} is not valid: use {DEVICE_ID_RULE}",
                 )
             ids.add(device_id)
             if len(ids) > limit:
@@ -90,27 +91,40 @@ def pattern_matcher(pattern: str) -> Callable[[str], object]:
 
 
 class Allowed:
-    """The devices that one principal may see: a fixed set of ids and patterns.
+    """The devices that one principal may see: a fixed set of ids and patterns, and those of his groups.
 
     Immutable after construction. An unknown device and a forbidden one are not told apart: the only
-    question is ``device_id in allowed``.
+    question is ``device_id in allowed``. A group is referred to and never copied: however many
+    principals it has, it is in memory once.
     """
 
-    __slots__ = ("ids", "patterns")
+    __slots__ = ("_groups", "_ids", "_matchers", "_patterns", "_prefixes")
 
-    def __init__(self, entries: Iterable[str]) -> None:
-        ids: set[str] = set()
-        patterns: set[str] = set()
-        for entry in entries:
-            (patterns if "*" in entry else ids).add(entry)
+    def __init__(self, entries: Iterable[str], groups: Iterable[Allowed] = ()) -> None:
+        """``groups`` are the members of each group, made once for all who have it."""
+        entries = frozenset(entries)
+        patterns = frozenset(entry for entry in entries if "*" in entry)
         if EVERYTHING in patterns:
-            ids, patterns = set(), {EVERYTHING}
-        self.ids = frozenset(ids)
-        self.patterns = frozenset(patterns)
+            entries = patterns = frozenset((EVERYTHING,))
+        self._ids = entries - patterns if patterns else entries
+        self._patterns = patterns
+        # Nearly all patterns are a prefix and a star, and str.startswith goes through 10,000 of those in 0.1 ms.
+        self._prefixes = tuple(pattern[:-1] for pattern in patterns if pattern.find("*") == len(pattern) - 1)
+        self._matchers = tuple(pattern_matcher(pattern) for pattern in patterns if pattern.find("*") < len(pattern) - 1)
+        self._groups = tuple(groups)
 
     def __contains__(self, device_id: str) -> bool:
-        return device_id in self.ids or any(pattern_matcher(pattern)(device_id) for pattern in self.patterns)
+        return (
+            device_id in self._ids
+            or device_id.startswith(self._prefixes)
+            or any(matches(device_id) for matches in self._matchers)
+            or any(device_id in group for group in self._groups)
+        )
 
     def selectors(self) -> frozenset[str]:
-        """All ids and patterns: what ``*`` in a client's request stands for."""
-        return self.ids | self.patterns
+        """All ids and patterns: what ``*`` in a client's request stands for. A new set where groups take part."""
+        own = self._ids | self._patterns if self._patterns else self._ids
+        if not self._groups:
+            return own
+        selectors = own.union(*(group.selectors() for group in self._groups))
+        return frozenset((EVERYTHING,)) if EVERYTHING in selectors else selectors

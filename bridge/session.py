@@ -54,7 +54,7 @@ class Session:
     """One WebSocket. Everything happens on the loop; ``serve`` returns when the socket is gone."""
 
     __slots__ = (
-        "__weakref__", "_cutter", "_dialogue", "_heard_at", "_ip", "_pinged_at", "_reason", "_transport",
+        "__weakref__", "_cutter", "_detail", "_dialogue", "_heard_at", "_ip", "_pinged_at", "_reason", "_transport",
         "_upstream_told", "_waiting", "connection_id", "credential", "hub", "opened_at", "overflow", "socket",
         "subscription", "viewing",
     )  # fmt: skip
@@ -69,6 +69,7 @@ class Session:
         self._ip = ip
         self._pinged_at: float | None = None
         self._reason: CloseReason | None = None
+        self._detail = ""
         self._cutter: asyncio.TimerHandle | None = None
         self._waiting: asyncio.TimerHandle | None = None
         self._upstream_told = UpstreamState.UP
@@ -81,7 +82,7 @@ class Session:
             raise ConnectionResetError("gone before the upgrade")
         self._transport = transport
         self.overflow = overflow or Policy(self.hub.settings.overflow)
-        self.subscription = Subscription(transport, self.hub.outbox_limits(self.overflow), self)
+        self.subscription = Subscription(transport, self.hub.outbox_limits(self.overflow), self, self.hub.broker.tally)
         self.viewing = Viewing(self.hub, self.subscription)
         self.hub.streams.add(self)
         self.hub.heartbeat.add(self)
@@ -100,6 +101,7 @@ class Session:
         self, principal: Principal, device_ids: Sequence[str], groups: Sequence[str], snapshot: bool
     ) -> None:
         """Say hello and begin with a selection from the URL. CommandError when it is none."""
+        self.credential.principal = principal  # so that a refusal, too, is logged with whose it was
         change = self.viewing.add(principal, device_ids, groups)
         if change.refused and not change.device_ids and not change.groups:
             raise CommandError("not_allowed", "the token allows none of these devices")
@@ -108,8 +110,10 @@ class Session:
         if snapshot:
             self.viewing.snapshot(change)
 
-    def refuse(self, code: str, message: str, reason: CloseReason) -> None:
-        """Tell the client why, and end the stream."""
+    def refuse(self, code: str, message: str, reason: CloseReason, detail: str = "") -> None:
+        """Tell the client why, and end the stream. ``detail`` is for the log; without one that has the code."""
+        if self._reason is None:
+            self._detail = detail or code
         self.close(reason, error_frame(code, message))
 
     def authenticated(self) -> None:
@@ -166,9 +170,10 @@ class Session:
             hub.call_later(CLOSE_SECONDS, self._transport.abort)
         reason = self._reason or CloseReason.LOST
         subscription = self.subscription
+        detail = self._detail or ("" if self.credential.principal else self.credential.refused)
         log.info(
-            "Stream %s of %s from %s ended: %s (%d) after %.1f s, %d sent, %d dropped, %d conflated, queue peak %d",
-            self.connection_id, self.credential.name, self._ip, reason.text, reason.code,
+            "Stream %s of %s from %s ended: %s (%d)%s after %.1f s, %d sent, %d dropped, %d conflated, queue peak %d",
+            self.connection_id, self.credential.name, self._ip, reason.text, reason.code, detail and f", {detail},",
             hub.monotonic() - self.opened_at, subscription.sent, subscription.dropped, subscription.conflated,
             subscription.peak,
         )  # fmt: skip
@@ -192,6 +197,11 @@ class Session:
             if self.hub.monotonic() > deadline:
                 self.stalled()
             await asyncio.sleep(ROOM_SECONDS)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end has begun: nothing may be delivered any more."""
+        return self._reason is not None
 
     @property
     def takes_data(self) -> bool:

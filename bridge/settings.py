@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -24,10 +24,12 @@ from pydantic_settings import (
 )
 
 from bridge.checks import (
+    check_host,
     check_network,
     check_origin,
+    check_public_url,
     check_topic_filters,
-    is_loopback,
+    contradictions,
     parse_mqtt_url,
     split_list,
 )
@@ -54,17 +56,19 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 or :: for every interface.")
+    host: Annotated[str, AfterValidator(check_host)] = Field(
+        "127.0.0.1", description="Address to listen on. 0.0.0.0 for every interface, :: with IPv6 too."
+    )
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
-    public_url: str = Field(
-        "", description="How clients reach this server, e.g. https://telemetry.example.com. Its origin is allowed."
+    public_url: Annotated[str, AfterValidator(check_public_url)] = Field(
+        "", description="How clients reach this server, e.g. https://telemetry.example.com: the own origin."
     )
     mqtt_url: SecretStr = Field(
         SecretStr("mqtt://localhost:1883"),
         description="The MQTT broker: mqtt:// or mqtts://, [user:password@]host[:port]. `embedded` starts one in this "
         "process (loopback only, no passwords, for trying out).",
     )
-    mqtt_topics: Names = Field(
+    mqtt_topics: Annotated[Names, AfterValidator(check_topic_filters)] = Field(
         ("#",), description="Topic filters to subscribe to, comma-separated. They must not overlap."
     )
     mqtt_client_id: str = Field(
@@ -88,7 +92,7 @@ class Settings(BaseSettings):
         description="JSON pointers; a message in which one finds a number is a position: a newer one may replace it.",
     )
     max_payload_bytes: int = Field(
-        256 * 1024, ge=1, le=16 * 1024 * 1024, description="Largest MQTT payload that is passed on, in bytes."
+        128 * 1024, ge=1, le=16 * 1024 * 1024, description="Largest MQTT payload that is passed on, in bytes."
     )
     groups_file: Path | None = Field(None, description='TOML file of device groups: [groups] north = ["A", "truck-*"].')
     auth: Literal["required", "off"] = Field(
@@ -99,10 +103,11 @@ class Settings(BaseSettings):
     )
     allowed_origins: Names = Field(
         (),
-        description="Origins of web pages that may connect, e.g. https://app.example.com; the own origin always may.",
+        description="Origins of web pages that may connect, e.g. https://app.example.com, beside the own one: PUBLIC_URL "
+        "or, without it, the host that was asked.",
     )
     queue_messages: int = Field(100, ge=1, le=100_000, description="Messages that wait for one socket at most.")
-    queue_bytes: int = Field(256 * 1024, ge=1024, description="Bytes that wait for one socket at most.")
+    queue_bytes: int = Field(256 * 1024, ge=1024, description="Bytes that wait for one socket at most; a payload must fit.")
     overflow: Literal["latest", "drop-oldest", "drop-newest", "disconnect"] = Field(
         "latest", description="What happens when a socket's queue is full."
     )
@@ -187,12 +192,6 @@ class Settings(BaseSettings):
     def _number(cls, value: object) -> object:
         return int(value) if isinstance(value, str) and value in ("0", "1") else value
 
-    @field_validator("mqtt_topics")
-    @classmethod
-    def _topics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        check_topic_filters(value)
-        return value
-
     @field_validator("mqtt_url")
     @classmethod
     def _mqtt(cls, value: SecretStr) -> SecretStr:
@@ -204,13 +203,6 @@ class Settings(BaseSettings):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(check_origin(origin) for origin in value)
 
-    @field_validator("public_url")
-    @classmethod
-    def _public(cls, value: str) -> str:
-        if value == "null":
-            raise ValueError("null is no address; write it as https://telemetry.example.com")
-        return check_origin(value) if value else value
-
     @field_validator("trusted_proxies")
     @classmethod
     def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -220,18 +212,16 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        problems = []
-        if self.auth == "off" and not is_loopback(self.host):
-            problems.append("AUTH: `off` works only with a loopback HOST (127.0.0.1, ::1 or localhost)")
-        if self.auth == "required" and not self.access_keys:
-            problems.append(
-                "ACCESS_KEYS: at least one key is needed; make one with `telemetry-bridge keygen access` "
-                "(or set BRIDGE_AUTH=off on a loopback HOST)"
-            )
-        if (self.tls_cert is None) != (self.tls_key is None):
-            problems.append("TLS_CERT: TLS_CERT and TLS_KEY go together")
-        if self.admin_port is not None and self.admin_port == self.port != 0:
-            problems.append("ADMIN_PORT: must differ from PORT; leave it unset to serve both on one port")
+        problems = contradictions(
+            auth=self.auth,
+            host=self.host,
+            keys=len(self.access_keys),
+            tls_files=(self.tls_cert is not None) + (self.tls_key is not None),
+            port=self.port,
+            admin_port=self.admin_port,
+            max_payload_bytes=self.max_payload_bytes,
+            queue_bytes=self.queue_bytes,
+        )
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -264,7 +254,19 @@ def _config_file() -> str | None:
 
 
 def _dotenv() -> Mapping[str, str | None]:
-    return dotenv_values(".env") if Path(".env").is_file() else {}
+    try:
+        return dotenv_values(".env") if Path(".env").is_file() else {}
+    except UnicodeDecodeError as error:
+        raise SettingsError([(".env", f"is not UTF-8 text: {error.reason} at byte {error.start}")]) from None
+    except OSError as error:
+        raise SettingsError([(".env", f"cannot be read: {error.strerror}")]) from None
+
+
+def given_variables() -> set[str]:
+    """The settings that the environment, ``.env`` or the file sets, by their full names."""
+    toml = TomlConfigSettingsSource(Settings, Path(_config_file() or CONFIG_DEFAULT))()
+    named = {name.upper() for name in (*os.environ, *_dotenv(), *(PREFIX + name for name in toml))}
+    return named & _known_variables()
 
 
 def _known_variables() -> set[str]:

@@ -78,7 +78,7 @@ class Simulator:
         if version not in ("5", "3.1.1"):
             raise ValueError("the MQTT version must be 5 or 3.1.1")
         self._address = address
-        self._place = f"{'mqtts' if address.tls else 'mqtt'}://{address.host}:{address.port}"
+        self._place = f"{'mqtts' if address.tls else 'mqtt'}://{address}"
         self._fleet = fleet
         self._interval = 1.0 / rate
         self._version = version

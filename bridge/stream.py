@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import partial
+from typing import Final
 
 from aiohttp import web
 
-from bridge.admission import client_ip
+from bridge.admission import Refusal, client_ip
 from bridge.auth import find_credential
 from bridge.closing import CloseReason
 from bridge.credential import TOKEN_ADVICE, refusal_reason
@@ -17,6 +19,16 @@ from bridge.outbox import Policy
 from bridge.principal import Principal
 from bridge.session import Session
 
+log = logging.getLogger("bridge.stream")
+
+MAX_SHOWN_CHARS: Final = 100
+"""Of a header's value in the log: an origin is shorter."""
+_ADVICE: Final = {
+    Refusal.FULL: "see BRIDGE_MAX_CONNECTIONS",
+    Refusal.RATE: "see BRIDGE_HANDSHAKES_PER_SECOND",
+    Refusal.ADDRESS: "see BRIDGE_MAX_CONNECTIONS_PER_IP, and BRIDGE_TRUSTED_PROXIES if that is a proxy",
+    Refusal.DRAINING: "this process is going",
+}
 HUB: web.AppKey[Hub] = web.AppKey("hub", Hub)
 _COMMON = frozenset({"token", "overflow"})
 _SELECTION = frozenset({"device_ids", "groups", "snapshot"})
@@ -30,11 +42,22 @@ async def _serve(request: web.Request, *, selection_in_url: bool) -> web.StreamR
             text="This is a WebSocket endpoint. If you did ask for an upgrade, a proxy on the way has removed it: "
             "let it pass on the headers Upgrade and Connection.\n",
         )
+    ip = client_ip(plain_ip(request.remote), ",".join(request.headers.getall("X-Forwarded-For", ())), hub.proxies)
     if not hub.origins.permits(request.headers):
+        hub.admission.refuse_origin()
+        _tell(
+            hub, "origin", "Web pages refused: %d since the last such line, the last one of origin %r at host %r from %s: "
+            "pages that may connect stand in BRIDGE_ALLOWED_ORIGINS",
+            request.headers.get("Origin", "")[:MAX_SHOWN_CHARS], request.headers.get("Host", "")[:MAX_SHOWN_CHARS], ip,
+        )  # fmt: skip
         raise web.HTTPForbidden(text="This web page may not connect; its origin is not in BRIDGE_ALLOWED_ORIGINS.\n")
-    ip = client_ip(request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", ())), hub.proxies)
     refusal = hub.admission.admit(ip, hub.monotonic())
     if refusal is not None:
+        cause = refusal.name.lower()
+        _tell(
+            hub, cause, "Streams refused: %d since the last such line (%s), the last one from %s; %s",
+            cause, ip, _ADVICE[refusal],
+        )  # fmt: skip
         return web.json_response(
             {"code": refusal.code, "message": refusal.message}, status=refusal.status, headers={"Retry-After": "5"}
         )
@@ -54,6 +77,20 @@ async def _serve(request: web.Request, *, selection_in_url: bool) -> web.StreamR
     return session.socket
 
 
+def _tell(hub: Hub, cause: str, text: str, *arguments: object) -> None:
+    """Log a refusal, unless one of its kind was logged a moment ago. The count comes first."""
+    count = hub.admission.episodes.due(cause, hub.admission.refused[cause], hub.monotonic())
+    if count:
+        log.warning(text, count, *arguments)
+
+
+def plain_ip(address: str | None) -> str:
+    """The peer's address. One that listens on :: sees IPv4 as ``::ffff:192.0.2.7`` (RFC 4291 section 2.5.5.2)."""
+    address = address or ""
+    mapped = address.removeprefix("::ffff:")
+    return mapped if "." in mapped else address
+
+
 def _policy(request: web.Request) -> Policy | None:
     """``?overflow=``; anything but a policy is told by ``_check_query``."""
     text = request.query.get("overflow", "")
@@ -69,7 +106,7 @@ def _begin(session: Session, request: web.Request, selection_in_url: bool) -> No
         if selection_in_url or token is not None or hub.authenticator is None:
             principal = session.credential.verify(token)
     except TokenError as error:
-        session.refuse(error.code, TOKEN_ADVICE[error.code], refusal_reason(error.code))
+        session.refuse(error.code, TOKEN_ADVICE[error.code], refusal_reason(error.code), str(error))
         return
     try:
         _check_query(request, _COMMON | _SELECTION if selection_in_url else _COMMON)
@@ -105,3 +142,8 @@ stream = partial(_serve, selection_in_url=True)
 """``GET /api/v1/stream?device_ids=A,B``: the selection stands in the URL."""
 websocket = partial(_serve, selection_in_url=False)
 """``GET /api/v1/ws``: authenticate and subscribe in-band."""
+# Not HEAD, which aiohttp would add: an upgrade by it would open a stream that has no body to stream in.
+ROUTES: Final = (
+    web.get("/api/v1/stream", stream, allow_head=False),
+    web.get("/api/v1/ws", websocket, allow_head=False),
+)

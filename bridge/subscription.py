@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from bridge.encoding import event_frame, timestamp
-from bridge.limits import CHUNK_BYTES, LOW_WATER_BYTES, WRITE_SECONDS
+from bridge.limits import CHUNK_BYTES, LOW_WATER_BYTES, REPLAY_LOOKS, WRITE_SECONDS
 from bridge.outbox import Gap, Outbox, OutboxLimits, Outcome
 from bridge.telemetry import Telemetry
 
@@ -17,6 +17,8 @@ Entry = tuple[Telemetry, bytes]
 MOST_PATIENCE_SECONDS: Final = 0.1
 """Longest time between two looks at a socket that takes nothing. It grows with the time that it has taken
 nothing, so that 200 dead peers do not cost as much as the good ones."""
+EPISODE_SECONDS: Final = 60.0
+"""Without a loss for this long, the next one is a new episode of overflow, and a new line in the log."""
 
 
 class Transport(Protocol):
@@ -37,31 +39,42 @@ class Owner(Protocol):
         """The outbox is full under ``disconnect``: close the socket."""
 
     def stalled(self) -> None:
-        """Nothing was taken for WRITE_SECONDS: abort the socket."""
+        """Nothing was taken for WRITE_SECONDS, or writing failed: abort the socket."""
+
+
+class Tally:
+    """What all sockets of a broker have got and missed, those that are gone included."""
+
+    __slots__ = ("conflated", "delivered", "dropped")
+
+    def __init__(self) -> None:
+        self.delivered = self.dropped = self.conflated = 0
 
 
 class Subscription:
-    """Bounded: one chunk in the transport's buffer, one outbox behind it.
+    """Bounded: one chunk in the transport's buffer (or one message, if that is larger), one outbox behind it.
 
     While the transport takes everything there is no outbox at all, and fan-out writes to the transport
     without asking here (``cohort``). ``behind`` says that there is something to pump.
     """
 
     __slots__ = (
-        "_conflated", "_counted_from", "_dropped", "_limits", "_owner", "_peak", "_replay", "_sent", "_waiting_since",
-        "counter", "next_look", "outbox", "overflowing", "transport",
+        "_conflated", "_counted_from", "_dropped", "_limits", "_lost_at", "_owner", "_peak", "_replay", "_sent",
+        "_sweep", "_tally", "_waiting_since", "counter", "next_look", "outbox", "transport",
     )  # fmt: skip
 
-    def __init__(self, transport: Transport, limits: OutboxLimits, owner: Owner) -> None:
+    def __init__(self, transport: Transport, limits: OutboxLimits, owner: Owner, tally: Tally | None = None) -> None:
         self.transport = transport
         self.outbox: Outbox | None = None
-        self.overflowing = False
         self.counter: Callable[[], int] = int
         self.next_look = 0.0
         self._limits = limits
         self._owner = owner
+        self._tally = tally or Tally()
         self._replay: OrderedDict[str, Callable[[str], Iterable[bytes]]] | None = None
+        self._sweep: Iterator[Sequence[bytes]] | None = None
         self._waiting_since: float | None = None
+        self._lost_at: float | None = None
         self._sent = self._dropped = self._conflated = self._peak = self._counted_from = 0
 
     # --- counters -------------------------------------------------------------------------------------
@@ -100,33 +113,55 @@ class Subscription:
     @property
     def behind(self) -> bool:
         """Whether something waits here to be pumped: the outbox, or last-known messages to be shown."""
-        return self.outbox is not None or self._replay is not None
+        return self.outbox is not None or self._replay is not None or self._sweep is not None
 
-    def hold(self, entries: Sequence[Entry], now: float, *, counted: bool = True) -> None:
-        """Queue ``entries`` because the transport cannot take them; ``now`` is wall-clock.
+    def caught_up(self, now: float, monotonic: float) -> bool:
+        """Whether new frames may be written past this subscription; what waits is written first if there is room.
 
-        ``counted`` says that the counter has counted them as sent already.
+        Turns may follow each other faster than the broker's pump: a socket that has room must not lose
+        messages because nobody has looked.
         """
-        if counted:
-            self._sent -= len(entries)
+        if self.outbox is not None and monotonic >= self.next_look:
+            self.pump(now, monotonic)
+        return self.outbox is None and not self.transport.is_closing()
+
+    def hold(self, entries: Sequence[Entry], now: float) -> None:
+        """Queue ``entries``, which the counter has counted, since the transport cannot take them now.
+
+        ``now`` is wall-clock.
+        """
+        self._sent -= len(entries)
         if self.outbox is None:
             self.outbox = Outbox(self._limits, now)
+        gap = self.outbox.gap
+        dropped, conflated = gap.dropped, gap.conflated
         for number, (message, frame) in enumerate(entries):
             outcome = self.outbox.offer(message.device_id, message.kind, frame)
-            if outcome is Outcome.DROPPED and not self.overflowing:
-                self.overflowing = True
-                self._owner.overflowing(message.device_id)
+            if outcome is Outcome.DROPPED:
+                if self._lost_at is None or now - self._lost_at > EPISODE_SECONDS:
+                    self._owner.overflowing(message.device_id)
+                self._lost_at = now
             elif outcome is Outcome.OVERFLOWED:
                 for refused, _ in entries[number:]:
-                    self.outbox.gap.note(refused.device_id, dropped=1)
+                    gap.note(refused.device_id, dropped=1)
                 self._owner.overflowed()
-                return
+                break
+        self._tally.dropped += gap.dropped - dropped
+        self._tally.conflated += gap.conflated - conflated
 
-    def lost(self, device_id: str, count: int, now: float) -> None:
-        """Note messages that were lost before they reached this socket."""
+    def failed(self) -> None:
+        """Writing raised: the socket is as good as gone."""
+        self._owner.stalled()
+
+    def lost(self, counts: Mapping[str, int], incomplete: bool, now: float) -> None:
+        """Note messages that were lost before they reached this socket, by device."""
         if self.outbox is None:
             self.outbox = Outbox(self._limits, now)
-        self.outbox.gap.note(device_id, dropped=count)
+        gap = self.outbox.gap
+        gap.incomplete |= incomplete
+        for device_id, count in counts.items():
+            gap.note(device_id, dropped=count)
+            self._tally.dropped += count
 
     def replay(self, device_ids: Iterable[str], frames: Callable[[str], Iterable[bytes]]) -> None:
         """Write what ``frames`` gives for each device when its turn comes, as fast as the transport takes it.
@@ -137,6 +172,10 @@ class Subscription:
             self._replay = OrderedDict()
         for device_id in device_ids:
             self._replay[device_id] = frames
+
+    def sweep(self, frames: Iterator[Sequence[bytes]]) -> None:
+        """Write what ``frames`` gives for one device after the other, in the place of an earlier sweep."""
+        self._sweep = frames
 
     def pump(self, now: float, monotonic: float) -> bool:
         """Write what waits, one chunk at most; False when all is written or the socket is gone.
@@ -166,36 +205,50 @@ class Subscription:
         frames: list[bytes] = []
         if self.outbox is not None:
             gap = self.outbox.gap
-            if gap.dropped or gap.conflated:
+            if gap:
                 self._dropped += gap.dropped
                 self._conflated += gap.conflated
                 frames.append(event_frame("gap", gap.data(timestamp(gap.since))))
                 self.outbox.gap = Gap(now)
             taken = self.outbox.take(room)
-            self._sent += len(taken)
+            self._count(len(taken))
             frames += taken
             room -= sum(map(len, taken))
             if not self.outbox:
                 self._drop_outbox()
-        while self._replay and room > 0:
-            device_id, frames_of = self._replay.popitem(last=False)
-            shown = list(frames_of(device_id))
-            self._sent += len(shown)
+        for _ in range(REPLAY_LOOKS):
+            shown = self._look() if room > 0 else None
+            if shown is None:
+                break
+            self._count(len(shown))
             frames += shown
             room -= sum(map(len, shown))
-        if not self._replay:
-            self._replay = None
         return frames
+
+    def _look(self) -> Sequence[bytes] | None:
+        """The last-known messages of the next device that waits to be shown; None when there is none."""
+        if self._replay:
+            device_id, frames_of = self._replay.popitem(last=False)
+            return list(frames_of(device_id))
+        self._replay = None
+        shown = next(self._sweep, None) if self._sweep is not None else None
+        if shown is None:
+            self._sweep = None
+        return shown
+
+    def _count(self, messages: int) -> None:
+        self._sent += messages
+        self._tally.delivered += messages
 
     def _drop_outbox(self) -> None:
         self._dropped, self._conflated, self._peak = self.dropped, self.conflated, self.peak
         self.outbox = None
-        self.overflowing = False
 
     def forget(self) -> None:
         """Let go of everything that waits, and count it as dropped: nothing more is written for this socket."""
         if self.outbox is not None:
-            for _ in self.outbox.take(self.outbox.frame_bytes + 1):
-                self._dropped += 1
+            waiting = len(self.outbox)
             self._drop_outbox()
-        self._replay = None
+            self._dropped += waiting
+            self._tally.dropped += waiting
+        self._replay = self._sweep = None

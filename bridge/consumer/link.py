@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -36,8 +37,9 @@ _QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)
 class LiftedSocket:
     """A socket as paho wants one (its ``SocketLike`` protocol), whose reading side is fed by ``fill``."""
 
-    def __init__(self, sock: Any, lifter: PublishLifter) -> None:
+    def __init__(self, sock: Any, lifter: PublishLifter, on_bytes: Callable[[], None]) -> None:
         self._sock = sock
+        self._on_bytes = on_bytes
         self.lifter = lifter
         self._packets: deque[bytes] = deque()
         self.ended = False
@@ -56,6 +58,7 @@ class LiftedSocket:
             return []
         if _QUICKACK is not None:
             self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        self._on_bytes()
         publishes, packets = self.lifter.feed(data)
         self._packets.extend(packets)
         return publishes
@@ -105,8 +108,16 @@ class LiftingClient(paho.Client):
         self.lifted: LiftedSocket | None = None
 
     def _create_socket(self) -> Any:
-        self.lifted = LiftedSocket(super()._create_socket(), self._make_lifter())
+        self.lifted = LiftedSocket(super()._create_socket(), self._make_lifter(), self._note_bytes)
         return self.lifted
+
+    def _note_bytes(self) -> None:
+        """paho 2.2 gives a PINGRESP more time while bytes arrive, since one large message may come before it.
+
+        It would note them itself, had they passed through it.
+        """
+        with self._msgtime_mutex:
+            self._last_bytes_received = time.monotonic()
 
     def open(self, address: MqttAddress) -> LiftedSocket:
         """Connect (TCP and TLS, CONNECT_SECONDS each) and send CONNECT. OSError when that fails."""

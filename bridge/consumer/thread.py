@@ -79,6 +79,7 @@ class Consumer:
         self._failures = 0
         self._granted_at: float | None = None
         self._subscribe_id: int | None = None
+        self._wanting = options.topics
         self._answer_deadline = 0.0
         self._refusal = ""
         self._lost = ""
@@ -199,7 +200,7 @@ class Consumer:
         if self._state.granted or time.monotonic() < self._answer_deadline:
             return
         if self._refusal:
-            self._subscribe()
+            self._subscribe()  # the refused ones only: the others' retained messages would all come again
         else:
             raise TimeoutError(f"no answer to CONNECT or SUBSCRIBE within {CONNECT_SECONDS:g} s")
 
@@ -248,11 +249,12 @@ class Consumer:
         self._state.connected = True
         self._state.connects += 1
         self._state.detail = "connected"
+        self._wanting = self._options.topics
         self._subscribe()
 
     def _subscribe(self) -> None:
         """On every connect: sessions are clean, so the MQTT broker has forgotten the last time."""
-        filters = [(topic, self._options.qos) for topic in self._options.topics]
+        filters = [(topic, self._options.qos) for topic in self._wanting]
         self._subscribe_id = self._client.subscribe(filters)[1]
         self._answer_deadline = time.monotonic() + (REFUSED_SECONDS if self._refusal else CONNECT_SECONDS)
 
@@ -261,8 +263,9 @@ class Consumer:
     ) -> None:
         if mid != self._subscribe_id:
             return
-        refused = [topic for topic, reason in zip(self._options.topics, reasons, strict=False) if reason.is_failure]
+        refused = tuple(topic for topic, reason in zip(self._wanting, reasons, strict=False) if reason.is_failure)
         if refused:
+            self._wanting = refused
             refusal = f"it refused the subscription to {', '.join(refused)}; check its access list"
             if refusal != self._refusal:
                 log.error("The MQTT broker at %s: %s", self._options.address, refusal)

@@ -24,7 +24,8 @@ class JsonDecoder:
     """The decoder for payloads that are JSON (RFC 8259) of any shape.
 
     The first of ``id_pointers`` that finds something names the device; the topic names it where none
-    does. Where both do they must agree: a device must not speak as another. A message in which one of
+    does. Where the topic fits the pattern, the two must agree: a device that may write to its own topics
+    only cannot speak as another, if the pattern fits all of them (``fleet/{device_id}/#``). A message in which one of
     ``position_pointers`` finds a number is a position. Duplicate keys: the last one counts, here and in
     every browser. orjson refuses NaN, Infinity, invalid UTF-8, lone surrogates and nesting above 1,024.
     """

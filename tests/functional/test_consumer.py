@@ -184,7 +184,7 @@ def test_one_refused_filter_of_two_makes_unready_is_named_once_and_asked_again(
             wait_until(lambda: consumer.statistics().ready)
             assert collected.states == [UpstreamState.UP]
             assert broker.connections == 1
-            assert len(asked) == 3
+            assert [b"open/#" in one for one in asked] == [True, False]
     (said,) = lines(caplog)
     assert "closed/#" in said
     assert "access list" in said

@@ -166,7 +166,7 @@ def test_the_command_line_client_of_websockets_shows_it(
         try:
             wait_until(lambda: serving.stats()["active_subscribers"] == 1)
             publish(shipped, "fleet/truck-1/position", SEED, "-q", "1")
-            wait_until(lambda: serving.stats()["broker"]["deliveries"] == 1)
+            wait_until(lambda: serving.stats()["broker"]["delivered"] == 1)
             client.stdin.write(b'{"action":"ping","ref":"from-stdin"}\n')
             client.stdin.flush()
             seen = b""

@@ -141,10 +141,10 @@ def test_bridge_writes_nothing(shipped: MosquittoServer) -> None:
 
 def test_packet_above_the_limit_is_refused(shipped: MosquittoServer) -> None:
     """The largest payload that the bridge takes passes, and a packet above ``max_packet_size`` does not."""
-    shipped.publish("fleet/truck-1/big", b"x" * 262_144, user="truck-1", qos=1, retain=True)
+    shipped.publish("fleet/truck-1/big", b"x" * 131_072, user="truck-1", qos=1, retain=True)
     # MQTT 3.1.1: mosquitto_pub does not know the limit, so it is the server that refuses.
     bigger = ("-V", "311", "-t", "fleet/truck-1/bigger", "-q", "1", "-r", "-s")
-    done = shipped.client("mosquitto_pub", *bigger, user="truck-1", data=b"x" * 270_337)
+    done = shipped.client("mosquitto_pub", *bigger, user="truck-1", data=b"x" * 139_265)
     assert done.returncode == CONNECTION_LOST
     assert retained(shipped, "bridge", count=1) == ["fleet/truck-1/big"]
 

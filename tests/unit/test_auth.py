@@ -173,10 +173,11 @@ def test_ttl_of_a_day_is_taken() -> None:
         ({"subject": ""}, "sub is not"),
         ({"subject": "a\nb"}, "sub is not"),
         ({"subject": "\ud800"}, "UTF-8"),
-        ({"devices": ["a/b"]}, "devices has"),
+        ({"devices": ["A", "A", "a/b"]}, r"devices entry 3 is neither .* without \+ # \* / .* and no \.\."),
         ({"groups": [""]}, "groups is not"),
         ({"scopes": ["teleport"]}, "unknown scope; there are: admin ingest publish share stream"),
-        ({"devices": [f"device-{n:04}" for n in range(200)]}, "the limit is 2048"),
+        ({"devices": [f"device-{n:04}" for n in range(200)]}, "the limit is 2048; name a group, or a pattern"),
+        ({"devices": [f"device-{n:04}" for n in range(9000)]}, "the limit is 2048; name a group, or a pattern"),
     ],
 )
 def test_token_that_would_be_refused_is_not_minted(changes: dict[str, Any], reason: str) -> None:

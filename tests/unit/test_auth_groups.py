@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from bridge import auth
-from bridge.auth import load_groups
+from bridge.auth import Authenticator, load_groups, mint
+from bridge.paseto import KeyRing, generate_key
+
+RING = KeyRing([generate_key()])
 
 
 def written(folder: Path, text: str | bytes) -> Path:
@@ -80,3 +84,28 @@ def test_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(auth, "MAX_GROUPS_FILE_BYTES", 8)
     with pytest.raises(ValueError, match="more than 8 bytes"):
         load_groups(path)
+
+
+def test_group_has_a_greatest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One entry too many is refused with what to write instead."""
+    monkeypatch.setattr(auth, "MAX_GROUP_MEMBERS", 2)
+    assert load_groups(written(tmp_path, "[groups]\nnorth = ['A', 'B']"))["north"] == {"A", "B"}
+    with pytest.raises(ValueError, match=r"group 'north' has 3 entries, the limit is 2: name a pattern such as truck-"):
+        load_groups(written(tmp_path, "[groups]\nnorth = ['A', 'B', 'C']"))
+
+
+def test_tokens_share_the_members_of_their_groups() -> None:
+    """Any number of combinations of groups costs references, not copies (once 4 GB)."""
+    names = [f"g{number}" for number in range(12)]
+    groups = {name: frozenset(f"{name}-{number}" for number in range(5_000)) for name in names}
+    authenticator = Authenticator(RING, groups)
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            chosen = [name for bit, name in enumerate(names) if number >> bit & 1]
+            token = mint(RING, subject="x", devices=["A"], groups=chosen, scopes=["stream"], ttl=60, now=0.0)
+            allowed = authenticator.verify(token, 1.0).allowed
+            assert all((f"{name}-4999" in allowed) == (name in chosen) for name in names)
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()

@@ -71,7 +71,8 @@ def test_account_of_bytes_is_exact(steps: list[tuple[str, Kind, int]], max_devic
         assert stats.devices == len(known) <= max_devices
         assert stats.payload_bytes == sum(len(m.payload) for one in known for _, m in remembered(history, one))
         assert stats.payload_bytes <= max_bytes or len(known) == 1
-        assert known[-1] == name
+        assert next(reversed(history._devices)) == name
+        assert set(known) == set(history._devices)
         assert remembered(history, name)[-1] == (number, message)
 
 

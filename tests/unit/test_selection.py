@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import tracemalloc
 import unicodedata
 
 import pytest
@@ -91,7 +92,7 @@ def test_error_gives_the_position_and_not_the_text(bad: str) -> None:
         parse_device_ids(["A,,B", f"C,{bad},D"], 10)
     assert caught.value.code == "invalid_device_id"
     assert "number 5 " in caught.value.message
-    harmless = set("use 1 to 64 printable characters without + # * / \\ or a comma")
+    harmless = set("use 1 to 64 printable characters without + # * / \\ or a comma, and no ..")
     assert bad not in caught.value.message or set(bad) <= harmless
     assert caught.value.message.isascii()
     assert caught.value.message.isprintable()
@@ -185,3 +186,24 @@ def test_everything_swallows_the_rest() -> None:
     """So that all who may see everything have the same selection and are served together."""
     assert Allowed(["A", "*", "b*"]).selectors() == {EVERYTHING}
     assert "anything" in Allowed(["*"])
+
+
+def test_group_is_referred_to_and_never_copied() -> None:
+    """Ten thousand devices in a group cost one who may see them as much as ten do, and ``*`` means them too."""
+    members = frozenset(f"device-{number}" for number in range(10_000)) | {"truck-*", "*-n", "x*y"}
+    group = Allowed(members)
+    tracemalloc.start()
+    try:
+        holders = [Allowed([f"own-{number}"], [group]) for number in range(100)]
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
+    for device_id in ("own-7", "device-9999", "truck-1", "a-n", "x-y"):
+        assert device_id in holders[7]
+    assert not any(device_id in holders[7] for device_id in ("own-8", "device-10000", "truck", "y-x"))
+    assert holders[7].selectors() == members | {"own-7"}
+
+
+def test_group_of_everything_swallows_the_rest() -> None:
+    """The same selection for all who may see everything, however they came to it."""
+    assert Allowed(["A"], [Allowed(["B"]), Allowed(["C", "*"])]).selectors() == {EVERYTHING}

@@ -146,6 +146,7 @@ def test_named_file_must_exist(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     "name, bad",
     [
         ("PORT", "-1"), ("PORT", "65536"), ("PORT", "x"), ("PORT", "80.5"), ("PORT", ""),
+        ("HOST", ""), ("HOST", " "), ("HOST", "[]"),
         ("PUBLIC_URL", "telemetry.example.com"), ("PUBLIC_URL", "https://x/path"), ("PUBLIC_URL", "null"),
         ("MQTT_URL", "http://h"), ("MQTT_TOPICS", "a#"), ("MQTT_TOPICS", ""), ("MQTT_TOPICS", "fleet/#,fleet/+/pos"),
         ("MQTT_QOS", "2"), ("MQTT_QOS", "-1"), ("MQTT_QOS", ""), ("MQTT_VERSION", "4"), ("MQTT_CLIENT_ID", "x" * 129),
@@ -172,7 +173,10 @@ def test_value_out_of_range_is_refused_by_name(name: str, bad: str, monkeypatch:
     "changes, told",
     [
         ({"AUTH": "off", "HOST": "0.0.0.0"}, {"AUTH"}),
-        ({"AUTH": "off", "HOST": ""}, {"AUTH"}),
+        ({"MAX_PAYLOAD_BYTES": "262144"}, {"QUEUE_BYTES"}),
+        ({"QUEUE_BYTES": str(128 * 1024 + 1023)}, {"QUEUE_BYTES"}),
+        ({"QUEUE_BYTES": str(128 * 1024 + 1024)}, set()),
+        ({"QUEUE_BYTES": "2048", "MAX_PAYLOAD_BYTES": "1024"}, set()),
         ({"AUTH": "required"}, {"ACCESS_KEYS"}),
         ({"TLS_CERT": "cert.pem"}, {"TLS_CERT"}),
         ({"TLS_KEY": "key.pem"}, {"TLS_CERT"}),

@@ -7,7 +7,7 @@ import pytest
 from bridge.encoding import message_frame
 from bridge.limits import CHUNK_BYTES, LOW_WATER_BYTES, WRITE_SECONDS
 from bridge.outbox import OutboxLimits, Policy
-from bridge.subscription import MOST_PATIENCE_SECONDS, Entry, Subscription
+from bridge.subscription import EPISODE_SECONDS, MOST_PATIENCE_SECONDS, Entry, Subscription
 from bridge.telemetry import Telemetry
 from tests.fakes import Owner, Transport, event, position
 
@@ -27,12 +27,12 @@ class Case:
         self.owner = Owner()
         self.subscription = Subscription(self.transport, OutboxLimits(messages, frame_bytes, policy), self.owner)
 
-    def hold(self, *messages: Telemetry, first: int = 1) -> None:
+    def hold(self, *messages: Telemetry, first: int = 1, now: float = NOW) -> None:
         """What a cohort does when the transport cannot take a turn's messages."""
         count = len(messages)
         written = self.subscription.counter() + count
         self.subscription.counter = lambda: written
-        self.subscription.hold([entry(first + number, message) for number, message in enumerate(messages)], NOW)
+        self.subscription.hold([entry(first + number, message) for number, message in enumerate(messages)], now)
 
     def counts(self) -> tuple[int, int, int]:
         return self.subscription.sent, self.subscription.dropped, self.subscription.conflated
@@ -100,16 +100,17 @@ def test_gap_is_told_once() -> None:
     assert case.counts() == (3, 2, 0)
 
 
-def test_episode_of_overflow_is_told_once_and_ends_with_the_outbox() -> None:
-    """One log line per episode: not one per message, and not one for ever."""
+def test_episode_of_overflow_is_told_once_and_ends_after_a_minute_without_loss() -> None:
+    """One log line per episode: not one per message, not one whenever the outbox was empty, and not one for ever."""
     case = Case(messages=1)
     case.hold(event("A"), event("B"), event("C"))
     assert case.owner.told == ["overflowing B"]
-    assert case.subscription.overflowing
     case.subscription.pump(NOW, 0.0)
-    assert not case.subscription.overflowing
     case.hold(event("D"), event("E"))
-    assert case.owner.told == ["overflowing B", "overflowing E"]
+    assert case.owner.told == ["overflowing B"]
+    case.subscription.pump(NOW, 0.0)
+    case.hold(event("F"), event("G"), now=NOW + EPISODE_SECONDS + 1)
+    assert case.owner.told == ["overflowing B", "overflowing G"]
 
 
 def test_conflation_alone_is_no_overflow() -> None:
@@ -230,7 +231,7 @@ def test_peak_is_remembered_after_the_outbox_is_gone() -> None:
 def test_losses_before_the_outbox_are_told_too() -> None:
     """Messages that the door had to drop: counted at once, told with the next write."""
     case = Case()
-    case.subscription.lost("A", 7, NOW)
+    case.subscription.lost({"A": 7}, False, NOW)
     assert case.subscription.behind
     assert case.counts() == (0, 7, 0)
     assert case.subscription.pump(NOW, 0.0) is False

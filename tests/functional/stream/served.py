@@ -25,7 +25,7 @@ from bridge.listener import bind
 from bridge.operations import Operations
 from bridge.paseto import KeyRing, generate_key
 from bridge.settings import load_settings
-from bridge.stream import HUB, stream, websocket
+from bridge.stream import HUB, ROUTES
 from bridge.telemetry import Kind, Telemetry, UpstreamState
 from tests.functional.stream.clients import Client
 from tests.functional.stream.raw import RawClient
@@ -113,7 +113,7 @@ class Bridge:
         self.port: int = sockets[0].getsockname()[1]
         app = web.Application()
         app[HUB] = self.hub
-        app.add_routes([web.get("/api/v1/stream", stream), web.get("/api/v1/ws", websocket)])
+        app.add_routes(ROUTES)
         operations = Operations(self.hub, lambda: self.consumer_statistics, self.handoff.statistics, int)
         app.add_routes(operations.routes())
         self._doors = [await open_door(self._stack, app, sockets, None)]

@@ -55,7 +55,7 @@ async def test_upgrade_is_held_to_the_rules(bridge: Bridge, headers: dict[str, s
         await eventually(lambda: not bridge.remains(), bridge.remains)
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
 async def test_other_methods_are_refused(bridge: Bridge, method: str) -> None:
     """An upgrade by POST, with or without a body, is none."""
     for body in (b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"):

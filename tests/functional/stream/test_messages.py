@@ -142,7 +142,7 @@ async def test_upstream_is_told_when_it_goes_and_comes(bridge: Bridge) -> None:
 async def test_messages_lost_before_the_fan_out_are_told_as_a_gap(bridge: Bridge) -> None:
     """What the handoff had to drop reaches the subscribers of those devices as a count, and nobody else."""
     client, other = await bridge.watch("A"), await bridge.watch("B")
-    bridge.hub.lost({"A": 3, "X": 2})
+    bridge.hub.lost({"A": 3, "X": 2}, 0)
     gap = await client.expect("gap")
     assert (gap["count"], gap["dropped"], gap["conflated"], gap["devices"]) == (3, 3, 0, {"A": 3})
     assert gap["since"].endswith("Z")

@@ -40,7 +40,7 @@ async def test_stats_count_and_name_nobody(bridge: Bridge) -> None:
     assert stats["streams"] == {"open": 3, "limit": 10_000, "peak": 3, "refused": {}}
     broker = stats["broker"]
     assert isinstance(broker, dict)
-    assert (broker["deliveries"], broker["behind"]) == (3, 0)
+    assert (broker["delivered"], broker["behind"]) == (3, 0)
     assert "ana" not in str(stats)
     assert "Q" not in str(stats)
 

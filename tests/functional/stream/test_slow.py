@@ -199,7 +199,7 @@ async def test_reader_of_a_trickle_is_cut(bridge: Bridge, monkeypatch: pytest.Mo
 
 async def test_one_message_larger_than_the_queue_is_dropped_and_told(start: StartBridge) -> None:
     """It could never wait; those after it arrive."""
-    bridge = await start(queue_bytes=4096)
+    bridge = await start(queue_bytes=4096, max_payload_bytes=1024)
     client = await bridge.stalled("A,B")
     await bury(bridge, "A", 400, "events")
     bridge.publish(happening("B", 1, pad=5000))
