@@ -24,7 +24,7 @@ RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
 # --- the image: that folder on the same Python, nothing else --------------------------------------------
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="telemetry-bridge" \
-    org.opencontainers.image.description="MQTT telemetry in, authenticated WebSocket and SSE streams out" \
+    org.opencontainers.image.description="MQTT telemetry in, authenticated WebSocket streams out" \
     org.opencontainers.image.licenses="MIT"
 
 COPY --from=build /opt/telemetry-bridge /opt/telemetry-bridge

@@ -26,7 +26,6 @@ from bridge.hub import Hub
 from bridge.listener import bind, raise_file_limit, tls_context
 from bridge.logs import Logs
 from bridge.operations import Operations
-from bridge.origins import OriginPolicy
 from bridge.paseto import KeyRing
 from bridge.selection import Groups
 from bridge.settings import PREFIX, Settings
@@ -65,12 +64,6 @@ async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator
         tls = tls_context(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
 
         hub = Hub(settings, authenticator, groups)
-        hub.origins = OriginPolicy(
-            settings.allowed_origins,
-            loopback_only=authenticator is None,
-            public_url=settings.public_url,
-            tls=tls is not None,
-        )
         handoff = Handoff(loop)
         handoff.open(hub)
         address, version = _mqtt(settings, stack)

@@ -49,7 +49,7 @@ def duration(text: str) -> float:
 
 def port_number(text: str) -> int:
     """``0`` to ``65535``; 0 takes a free port."""
-    if not (text.isascii() and text.isdigit() and int(text[:6]) <= MAX_PORT):
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= MAX_PORT):
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; write a number from 0 to {MAX_PORT}")
     return int(text)
 

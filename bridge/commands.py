@@ -71,12 +71,26 @@ class Ping(_Strict):
 Command = Subscribe | Unsubscribe | Authenticate | Info | Ping
 ACTIONS = ("subscribe", "unsubscribe", "authenticate", "info", "ping")
 BARE_PING = "ping"
+MAX_ECHO_CHARS = 80
+"""Of the name of a field that does not exist, with the names around it."""
+_WANTED = {
+    "bool_type": "true or false",
+    "list_type": "a list of texts",
+    "model_type": "an object",
+    "string_type": "a text",
+    "string_unicode": "a text of valid Unicode",
+}
+"""pydantic's kind of error → what the field must be; its own words name our classes."""
 
 _adapter: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="action")])
 
 
 def parse_command(text: str) -> Command:
-    """The command in one text message. CommandError says what is wrong and never echoes the message."""
+    """The command in one text message.
+
+    CommandError says what is wrong and where. It never echoes a value, and of names only that of a field
+    which does not exist, cut to MAX_ECHO_CHARS.
+    """
     if text == BARE_PING:
         return Ping(action="ping")
     try:
@@ -99,7 +113,7 @@ class _RefOnly(BaseModel):
 
 
 def _explain(error: ValidationError) -> CommandError:
-    first: dict[str, Any] = dict(error.errors(include_url=False, include_input=False, include_context=False)[0])
+    first: dict[str, Any] = dict(error.errors(include_url=False, include_input=False)[0])
     kind = first["type"]
     place = ".".join(str(part) for part in first["loc"][1:])  # the first part is the action
     if kind in ("union_tag_invalid", "union_tag_not_found"):
@@ -107,11 +121,13 @@ def _explain(error: ValidationError) -> CommandError:
     if kind == "json_invalid" or len(first["loc"]) < 2:
         return CommandError("invalid_json", 'send one JSON object, for example {"action":"ping"}')
     if kind == "extra_forbidden":
-        return CommandError("unknown_field", f"`{place[:80]}` is not a field of this command; leave it out")
+        return CommandError("unknown_field", f"`{place[:MAX_ECHO_CHARS]}` is not a field of this command; leave it out")
     if place == "ref" or place.startswith("ref."):
         return CommandError(
             "invalid_field", f"`ref` must be a whole number or at most {MAX_REF_CHARS} characters of text"
         )
     if kind == "missing":
         return CommandError("missing_field", f"`{place}` is missing")
-    return CommandError("invalid_field", f"`{place}`: {first['msg']}")
+    if kind in ("too_long", "string_too_long"):
+        return CommandError("invalid_field", f"`{place}` must have at most {first['ctx']['max_length']} characters")
+    return CommandError("invalid_field", f"`{place}` must be {_WANTED.get(kind, 'of another type')}")

@@ -75,8 +75,12 @@ class Hub:
             handshakes_per_second=settings.handshakes_per_second,
             now=loop.time(),
         )
-        own = (settings.public_url,) if settings.public_url else ()
-        self.origins = OriginPolicy(settings.allowed_origins + own, loopback_only=authenticator is None)
+        self.origins = OriginPolicy(
+            settings.allowed_origins,
+            loopback_only=authenticator is None,
+            public_url=settings.public_url,
+            tls=settings.tls_cert is not None,
+        )
         self.proxies = parse_networks(settings.trusted_proxies)
         self.streams: set[Stream] = set()
         self.upstream_state = UpstreamState.DOWN

@@ -77,6 +77,7 @@ class Publisher:
 
     def turn(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds, then read, write and keep alive. LinkLostError when it is over."""
+        self._check_lost()  # publish() may have found out; then paho has closed the socket
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._client.want_write() else 0)
         self._selector.modify(self._socket, events)
         self._selector.select(timeout)
@@ -85,13 +86,18 @@ class Publisher:
         if self._client.want_write():
             codes.append(self._client.loop_write())
         codes.append(self._client.loop_misc())
-        if self._hopeless:
-            raise RefusedError(self._lost)
+        self._check_lost()
         failed = next((code for code in codes if code != MQTTErrorCode.MQTT_ERR_SUCCESS), None)
-        if failed is not None or self._lost:
-            raise LinkLostError(self._lost or mqtt.error_string(failed or MQTTErrorCode.MQTT_ERR_CONN_LOST))
+        if failed is not None:
+            raise LinkLostError(mqtt.error_string(failed))
         if not self.ready and time.monotonic() > self._deadline:
             raise LinkLostError("no CONNACK in time; is this an MQTT port?")
+
+    def _check_lost(self) -> None:
+        if self._hopeless:
+            raise RefusedError(self._lost)
+        if self._lost:
+            raise LinkLostError(self._lost)
 
     def close(self) -> None:
         """Say goodbye if possible and give up both file descriptors."""

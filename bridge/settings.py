@@ -103,11 +103,13 @@ class Settings(BaseSettings):
     )
     allowed_origins: Names = Field(
         (),
-        description="Origins of web pages that may connect, e.g. https://app.example.com, beside the own one: PUBLIC_URL "
-        "or, without it, the host that was asked.",
+        description="Origins of web pages that may connect, e.g. https://app.example.com, beside the own one: "
+        "PUBLIC_URL or, without it, the host that was asked.",
     )
     queue_messages: int = Field(100, ge=1, le=100_000, description="Messages that wait for one socket at most.")
-    queue_bytes: int = Field(256 * 1024, ge=1024, description="Bytes that wait for one socket at most; a payload must fit.")
+    queue_bytes: int = Field(
+        256 * 1024, ge=1024, description="Bytes that wait for one socket at most; a payload must fit."
+    )
     overflow: Literal["latest", "drop-oldest", "drop-newest", "disconnect"] = Field(
         "latest", description="What happens when a socket's queue is full."
     )

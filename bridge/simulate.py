@@ -26,7 +26,7 @@ from bridge.publisher import Publisher, RefusedError
 logger = logging.getLogger(__name__)
 
 STABLE_SECONDS: Final = 10.0
-"""A connection that lasted this long makes the next failure the first one again."""
+"""A connection that lasted this long since CONNACK makes the next failure the first one again."""
 TURN_SECONDS: Final = 0.25
 """Longest wait of the thread, so that ``stop()`` needs no wake-up pipe."""
 STOP_SECONDS: Final = 1.0
@@ -87,6 +87,7 @@ class Simulator:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="simulate", daemon=True)
         self._connected = False
+        self._ready_at: float | None = None
         self._published = self._skipped = self._connections = 0
         self._moved_at = [0.0] * len(fleet.vehicles)
         self._due: list[tuple[float, float, int]] = []
@@ -110,14 +111,16 @@ class Simulator:
     def _run(self) -> None:
         attempt, told = 0, ""
         while not self._stopping.is_set():
-            began = time.monotonic()
+            self._ready_at = None
             try:
                 self._session()
             # paho raises what its parser meets (struct.error, MalformedPacket: paho#155, #326); the
             # thread must outlive all of it.
             except Exception as error:
-                if self._connected or time.monotonic() - began > STABLE_SECONDS:
-                    attempt, told = 0, ""
+                if self._ready_at is not None:
+                    told = ""  # that it is lost again is news
+                    if time.monotonic() - self._ready_at > STABLE_SECONDS:
+                        attempt = 0
                 self.refusal = str(error) if isinstance(error, RefusedError) else ""
                 self._connected = False
                 news = self._news(_one_line(error))
@@ -142,6 +145,7 @@ class Simulator:
                 if publisher.ready:
                     if not self._connected:
                         self._connected = True
+                        self._ready_at = time.monotonic()
                         self._connections += 1
                         self._schedule()
                         self._report(f"publishing {len(self._fleet.vehicles)} vehicles to {self._place}")

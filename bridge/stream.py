@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection
+from difflib import get_close_matches
 from functools import partial
 from typing import Final
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from bridge.admission import Refusal, client_ip
 from bridge.auth import find_credential
@@ -23,6 +25,8 @@ log = logging.getLogger("bridge.stream")
 
 MAX_SHOWN_CHARS: Final = 100
 """Of a header's value in the log: an origin is shorter."""
+MAX_ECHO_CHARS: Final = 32
+"""Of a parameter's name that we do not know, told to the client that sent it."""
 _ADVICE: Final = {
     Refusal.FULL: "see BRIDGE_MAX_CONNECTIONS",
     Refusal.RATE: "see BRIDGE_HANDSHAKES_PER_SECOND",
@@ -45,10 +49,12 @@ async def _serve(request: web.Request, *, selection_in_url: bool) -> web.StreamR
     ip = client_ip(plain_ip(request.remote), ",".join(request.headers.getall("X-Forwarded-For", ())), hub.proxies)
     if not hub.origins.permits(request.headers):
         hub.admission.refuse_origin()
+        origin, host = (request.headers.get(name, "")[:MAX_SHOWN_CHARS] for name in ("Origin", "Host"))
         _tell(
-            hub, "origin", "Web pages refused: %d since the last such line, the last one of origin %r at host %r from %s: "
+            hub, "origin",
+            "Web pages refused: %d since the last such line, the last one of origin %r at host %r from %s; "
             "pages that may connect stand in BRIDGE_ALLOWED_ORIGINS",
-            request.headers.get("Origin", "")[:MAX_SHOWN_CHARS], request.headers.get("Host", "")[:MAX_SHOWN_CHARS], ip,
+            origin, host, ip,
         )  # fmt: skip
         raise web.HTTPForbidden(text="This web page may not connect; its origin is not in BRIDGE_ALLOWED_ORIGINS.\n")
     refusal = hub.admission.admit(ip, hub.monotonic())
@@ -63,7 +69,10 @@ async def _serve(request: web.Request, *, selection_in_url: bool) -> web.StreamR
         )
     session = Session(hub, ip)
     try:
-        await session.open(request, _policy(request))
+        try:
+            await session.open(request, _policy(request))
+        except ConnectionError:  # gone before the upgrade: nobody's mistake, and no ERROR in the log
+            return web.Response(status=400)
         try:
             try:
                 _begin(session, request, selection_in_url)
@@ -99,34 +108,46 @@ def _policy(request: web.Request) -> Policy | None:
 
 def _begin(session: Session, request: web.Request, selection_in_url: bool) -> None:
     """From the upgrade to the first subscription. A refusal is told and closes the socket."""
-    hub = session.hub
+    hub, query = session.hub, request.query
     try:
-        token = find_credential(request.headers, request.cookies, request.query)
+        _check_once(query)
+        token = find_credential(request.headers, request.cookies, query)
         principal: Principal | None = None
         if selection_in_url or token is not None or hub.authenticator is None:
             principal = session.credential.verify(token)
-    except TokenError as error:
-        session.refuse(error.code, TOKEN_ADVICE[error.code], refusal_reason(error.code), str(error))
-        return
-    try:
-        _check_query(request, _COMMON | _SELECTION if selection_in_url else _COMMON)
+        _check_query(query, _COMMON | _SELECTION if selection_in_url else _COMMON)
         if not selection_in_url:
             session.welcome(principal)
             return
         assert principal is not None
-        query = request.query
         session.welcome_to(
             principal, query.getall("device_ids", ()), query.getall("groups", ()), _flag(query.get("snapshot", "true"))
         )
+    except TokenError as error:
+        session.refuse(error.code, TOKEN_ADVICE[error.code], refusal_reason(error.code), str(error))
     except CommandError as error:
         session.refuse(error.code, error.message, CloseReason.SELECTION)
 
 
-def _check_query(request: web.Request, known: Iterable[str]) -> None:
-    for name in request.query:
+def _check_once(query: MultiMapping[str]) -> None:
+    """Parameters that mean one thing: which of two counts, nobody could say. One token twice is one token."""
+    for name in ("overflow", "snapshot", "token"):
+        values = query.getall(name, ())
+        if len(set(values) - {""} if name == "token" else values) > 1:
+            raise CommandError("invalid_parameter", f"{name} must be given once")
+
+
+def _check_query(query: MultiMapping[str], known: Collection[str]) -> None:
+    for position, name in enumerate(query, start=1):
         if name not in known:
-            raise CommandError("unknown_parameter", f"known parameters are {', '.join(sorted(known))}")
-    overflow = request.query.get("overflow")
+            shown = f" `{name}`" if name.isprintable() and len(name) <= MAX_ECHO_CHARS else ""
+            close = get_close_matches(name[:MAX_ECHO_CHARS].lower(), known, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise CommandError(
+                "unknown_parameter",
+                f"parameter number {position}{shown} is not known; {hint}known are {', '.join(sorted(known))}",
+            )
+    overflow = query.get("overflow")
     if overflow is not None and overflow not in set(Policy):
         raise CommandError("invalid_parameter", f"overflow must be one of {', '.join(Policy)}")
 

@@ -33,6 +33,9 @@ STABLE_SECONDS: Final = 10.0
 """A connection that lasted this long makes the next failure the first one again."""
 LATER_ATTEMPT: Final = 4
 """Back-off begins here (up to 8 s) where the server said 1013, "try again later"."""
+LIVE: Final = "live"
+"""The state in which the server has said something other than no."""
+NO_TOKEN_HINT: Final = "; no token was given: set TELEMETRY_BRIDGE_TOKEN or name a --token-file"  # noqa: S105
 MAX_URL_CHARS: Final = 7_000
 """aiohttp's and most proxies' limit for a request line is 8 KiB."""
 GOODBYE_SECONDS: Final = 1.0
@@ -108,6 +111,8 @@ class Watch:
                 renewed = self.state.token_expired and self.token() != token
                 if what is Verdict.STOP and not renewed:
                     hint = "; get a new token" if self.state.token_expired else ""
+                    if not token and self.state.error.startswith("token_required"):
+                        hint = NO_TOKEN_HINT
                     raise WatchError(3, (self.state.error or reason or f"closed with {code}") + hint)
                 if time.monotonic() - began >= STABLE_SECONDS or renewed:
                     attempt = 0
@@ -143,7 +148,6 @@ class Watch:
                     await socket.close()
 
     async def _events(self, socket: aiohttp.ClientWebSocketResponse) -> tuple[int | None, str]:
-        self._tell("live", f"connected to {self.url.host}")
         while True:
             silence = SILENT_HEARTBEATS * self.state.heartbeat_seconds
             try:
@@ -169,6 +173,8 @@ class Watch:
         if not isinstance(event, dict):
             self.output.news("a frame that is not a JSON object was ignored; is this a telemetry bridge?")
             return
+        if self.state.connection != LIVE and event.get("event") != "error":  # a refusal comes first, and alone
+            self._tell(LIVE, f"connected to {self.url.host}")
         line = self.state.take(event, time.monotonic())
         self.output.event(raw, event)
         if line:

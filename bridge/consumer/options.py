@@ -26,7 +26,7 @@ class ConsumerOptions:
     qos: int = 0
     version: str = "5"
     ca_file: str | None = None
-    max_payload_bytes: int = 256 * 1024
+    max_payload_bytes: int = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,7 @@ async def test_the_servers_words_are_said_once() -> None:
     async with FakeBridge(closing(1008, error)) as bridge:
         status, _, err = await run_program(bridge)
     assert status == 3
-    assert err.splitlines() == ["connected to 127.0.0.1", "error: token_invalid: this is not a token"]
+    assert err.splitlines() == ["error: token_invalid: this is not a token"]
 
 
 async def test_a_reader_that_goes_away_ends_it_quietly() -> None:

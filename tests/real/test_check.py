@@ -12,7 +12,7 @@ import pytest
 from tests.functional.fake_mqtt import GRANTED, NOT_AUTHORIZED, FakeMqtt, Link
 from tests.mosquitto import Credentials, MosquittoServer, free_port
 from tests.real.conftest import StartMosquitto
-from tests.serving import KEY, run
+from tests.serving import KEY, StartServing, run
 
 QUICK_SECONDS = 6.0
 """Far below what ``check`` gives a silent MQTT broker: a refusal is told when it comes."""
@@ -58,6 +58,19 @@ def test_a_port_in_use_is_named(mosquitto: MosquittoServer, tmp_path: Path, name
     assert status == 1
     assert err.startswith(f"{name}: ")
     assert "subscribed to" in out
+
+
+@pytest.mark.parametrize("admin", [False, True])
+def test_a_port_on_which_the_bridge_itself_listens_is_well(
+    mosquitto: MosquittoServer, start_serving: StartServing, tmp_path: Path, admin: bool
+) -> None:
+    """``check`` beside the running service: said, and no failure."""
+    ports = {"admin_port": free_port()} if admin else {}
+    serving = start_serving(mqtt_url=mosquitto.url(), **ports)
+    given = {"BRIDGE_ADMIN_PORT": str(ports["admin_port"])} if admin else {}
+    status, out, err = check(tmp_path, BRIDGE_MQTT_URL=mosquitto.url(), BRIDGE_PORT=str(serving.port), **given)
+    assert (status, err) == (0, "")
+    assert out.count("a bridge with these settings does already") == 1 + admin
 
 
 def test_tls_files_are_named(mosquitto: MosquittoServer, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import socket
 import subprocess
@@ -13,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from bridge.paseto import generate_key
 from tests.serving import ROOT, Process, environment, run
-from tests.sockets import Crowd, LeanSocket
+from tests.sockets import Crowd, LeanSocket, handshake
 
 STOP_SECONDS = 5.0
 MESSAGES = 5
@@ -83,6 +83,30 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     assert port in done.stderr
 
 
+def test_settings_that_it_makes_itself_are_said_and_the_others_kept(tmp_path: Path) -> None:
+    """Which of them it ignores; the origins and the level of the log stay as they are."""
+    given = (
+        f"BRIDGE_ACCESS_KEYS={generate_key()}", "BRIDGE_MQTT_URL=mqtt://x", "BRIDGE_LOG_LEVEL=INFO",
+        "BRIDGE_ALLOWED_ORIGINS=https://app.example.com", "BRIDGE_HOST=0.0.0.0",
+    )  # fmt: skip
+    with Process(tmp_path, "demo", "--port", "0", "--vehicles", "1", prefix=("env", *given)) as demo:
+        port = int(demo.wait_for(r"ws://127\.0\.0\.1:(\d+)/api")[1])
+        assert "ignored by demo: BRIDGE_ACCESS_KEYS, BRIDGE_MQTT_URL\n" in demo.log()
+        demo.wait_for(r"INFO bridge.app: Listening on http://127\.0\.0\.1:\d+ \(every interface\)")
+        for origin, status in (("null", 101), ("https://app.example.com", 101), ("https://evil.example", 403)):
+            assert upgrade_status(port, origin) == status
+        assert demo.end(signal.SIGINT) == 0
+        assert "Stopping\n" in demo.log()
+
+
+def upgrade_status(port: int, origin: str) -> int:
+    """What the server answers to a page of this origin."""
+    head = handshake(port, "/api/v1/ws", "").replace(b"\r\n", f"\r\nOrigin: {origin}\r\n".encode(), 1)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        sock.sendall(head)
+        return int(sock.recv(64).split()[1])
+
+
 def test_two_demos_do_not_meet(demo: Process, tmp_path: Path) -> None:
     """Each has its own ports and its own key: the token of one opens nothing at the other."""
     folder = tmp_path / "second"
@@ -99,8 +123,16 @@ def test_two_demos_do_not_meet(demo: Process, tmp_path: Path) -> None:
 
 def test_senseless_arguments_are_refused(tmp_path: Path) -> None:
     """Exit status 2 and one line, before anything starts."""
-    for arguments in (("--vehicles", "0"), ("--rate", "0"), ("--port", "-1"), ("--vehicles", "1000000")):
+    for arguments in (
+        ("--vehicles", "0"),
+        ("--rate", "0"),
+        ("--port", "-1"),
+        ("--port", "65536"),
+        ("--port", "x"),
+        ("--vehicles", "1000000"),
+    ):
         done = run("demo", "--port", "0", *arguments, folder=tmp_path)
         assert done.returncode == 2, (arguments, done.stdout)
-        assert len(done.stderr.splitlines()) == 1
-        assert re.search(r"telemetry-bridge: ", done.stderr)
+        told = [line for line in done.stderr.splitlines() if "error: " in line or line.startswith("telemetry-bridge: ")]
+        assert len(told) == 1
+        assert "Traceback" not in done.stderr

@@ -189,7 +189,7 @@ def test_no_token_reaches_a_log(nginx: Nginx, upstream: Upstream, credentials: C
     assert TOKEN not in logs
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/api/v1/stream/stats"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/v1/stream/stats"])
 def test_the_operators_endpoints_are_not_public(
     nginx: Nginx, upstream: Upstream, credentials: Credentials, path: str
 ) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -158,8 +160,20 @@ def test_without_free_files_it_goes_on_and_recovers(
         mosquitto.publish("fleet/A", message(2))
         crowd.pump_until(lambda: bool(late.messages()) and len(client.messages()) == 2, QUICK_SECONDS)
     assert serving.end() == 0
-    lines = serving.log().count("\n")
+    log = serving.log()
+    assert log.count(f"Hardly any of the {FILES} files") == 1
+    assert f"may open {FILES} files, BRIDGE_MAX_CONNECTIONS=10000 needs" in log
+    lines = log.count("\n")
     assert lines < 3 * FILES, "a line for every attempt to accept"
+
+
+def test_it_takes_all_the_files_that_the_host_allows(mosquitto: MosquittoServer, start_serving: StartServing) -> None:
+    """The usual soft limit of 1,024 is a default for old programs, not a wish of the operator's."""
+    need("prlimit")
+    serving = start_serving(prefix=("prlimit", f"--nofile={FILES}:1024"), mqtt_url=mosquitto.url(), max_connections=800)
+    limits = Path(f"/proc/{serving.running.pid}/limits").read_text()
+    assert re.search(r"Max open files +1024 +1024", limits)
+    assert "WARNING bridge.listener" not in serving.log()
 
 
 def cpu_seconds(serving: Serving) -> float:

@@ -43,8 +43,10 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
     "log level": ({"BRIDGE_LOG_LEVEL": "LOUD"}, "BRIDGE_LOG_LEVEL"),
     "queue too small": ({"BRIDGE_QUEUE_BYTES": "1"}, "BRIDGE_QUEUE_BYTES"),
     "heartbeat is not a number": ({"BRIDGE_HEARTBEAT_SECONDS": "nan"}, "BRIDGE_HEARTBEAT_SECONDS"),
-    "topic without the id": ({"BRIDGE_DEVICE_ID_TOPIC": "fleet/x"}, "BRIDGE_DEVICE_ID"),
-    "no pointer": ({"BRIDGE_DEVICE_ID_POINTERS": "data.id"}, "BRIDGE_DEVICE_ID_POINTERS"),
+    "topic without the id": ({"BRIDGE_DEVICE_ID_TOPIC": "fleet/x"}, "BRIDGE_DEVICE_ID_TOPIC: "),
+    "no pointer to a position": ({"BRIDGE_POSITION_POINTERS": "lat"}, "BRIDGE_POSITION_POINTERS: "),
+    "no host": ({"BRIDGE_HOST": ""}, "BRIDGE_HOST: "),
+    "no pointer": ({"BRIDGE_DEVICE_ID_POINTERS": "data.id"}, "BRIDGE_DEVICE_ID_POINTERS: "),
     "one port twice": ({"BRIDGE_PORT": "8000", "BRIDGE_ADMIN_PORT": "8000"}, "BRIDGE_ADMIN_PORT"),
     "file is missing": ({"BRIDGE_CONFIG": "no-such.toml"}, "BRIDGE_CONFIG"),
 }

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.admission import Admission, Refusal, TokenBucket, client_ip, parse_networks
+from bridge.admission import EPISODE_SECONDS, Admission, Episodes, Refusal, TokenBucket, client_ip, parse_networks
 
 
 def admission(connections: int = 0, per_ip: int = 0, per_principal: int = 0, rate: int = 0) -> Admission:
@@ -192,3 +192,13 @@ def test_without_trusted_proxies_the_header_is_not_read() -> None:
 def test_spoofed_header_before_a_real_entry_changes_nothing(spoofed: str) -> None:
     """Whatever a client sends, the proxy appends the address that it saw."""
     assert client_ip("10.0.0.1", f"{spoofed}, 203.0.113.5", TRUSTED) == "203.0.113.5"
+
+
+def test_refusals_of_a_kind_are_told_once_a_minute() -> None:
+    """The first at once, then one line for all since; other kinds have lines of their own."""
+    episodes = Episodes()
+    assert episodes.due("full", 1, 0.0) == 1
+    assert [episodes.due("full", count, count / 100) for count in range(2, 50)] == [0] * 48
+    assert episodes.due("rate", 7, 1.0) == 7
+    assert episodes.due("full", 50, EPISODE_SECONDS - 0.1) == 0
+    assert episodes.due("full", 51, EPISODE_SECONDS) == 50

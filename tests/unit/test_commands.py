@@ -137,6 +137,16 @@ def test_bad_command_is_told_apart(text: str, code: str) -> None:
         ('{"action":"info","data":{"info":1}}', "`data.info` is not a field"),
         ('{"action":"ping","ref":true}', "`ref` must be"),
         ('{"action":"nope"}', ", ".join(ACTIONS)),
+        ('{"action":"subscribe","data":{"device_ids":["A",1]}}', "must be a text"),
+        ('{"action":"subscribe","data":{"device_ids":"A"}}', "`data.device_ids` must be a list of texts"),
+        ('{"action":"subscribe","data":{"snapshot":1}}', "`data.snapshot` must be true or false"),
+        ('{"action":"subscribe","data":"A"}', "`data` must be an object"),
+        ('{"action":"info","data":[]}', "`data` must be an object"),
+        ('{"action":"authenticate","data":{"token":1}}', "`data.token` must be a text"),
+        (
+            '{"action":"authenticate","data":{"token":"%s"}}' % ("x" * (MAX_TOKEN_BYTES + 1)),
+            f"`data.token` must have at most {MAX_TOKEN_BYTES} characters",
+        ),
     ],
 )
 def test_error_names_the_place(text: str, part: str) -> None:

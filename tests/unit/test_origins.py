@@ -51,6 +51,22 @@ def test_every_other_origin_is_refused(origin: str) -> None:
     assert not permits(origin)
 
 
+def test_with_a_public_url_that_alone_is_the_own_origin() -> None:
+    """Who reaches the server by another name, such as one of an attacker's, is no page of its own."""
+    policy = OriginPolicy(ALLOWED, loopback_only=False, public_url="https://public.example.com", tls=True)
+    for origin in ("https://public.example.com", *ALLOWED):
+        assert policy.permits({"Host": HOST, "Origin": origin})
+    for origin in (f"https://{HOST}", f"http://{HOST}", "http://public.example.com"):
+        assert not policy.permits({"Host": HOST, "Origin": origin})
+
+
+def test_with_tls_a_page_that_came_without_is_not_our_own() -> None:
+    """Anyone on the way may have written it."""
+    policy = OriginPolicy(ALLOWED, loopback_only=False, tls=True)
+    assert policy.permits({"Host": HOST, "Origin": f"https://{HOST}"})
+    assert not policy.permits({"Host": HOST, "Origin": f"http://{HOST}"})
+
+
 def test_null_passes_only_where_it_is_listed() -> None:
     """A sandboxed frame or a local file: anyone can make one, so it takes a decision."""
     assert permits("null", allowed=["null"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import SettingsError
-from bridge.settings import PREFIX, Settings, load_settings
+from bridge.settings import PREFIX, Settings, given_variables, load_settings
 
 KEY = "k4.local.c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I"
 
@@ -129,6 +129,21 @@ def test_file_that_does_not_parse_is_named(text: str) -> None:
     told = problems()
     assert set(told) == {"BRIDGE_CONFIG", "BRIDGE_NOPE"}
     assert "telemetry-bridge.toml" in told["BRIDGE_CONFIG"]
+
+
+def test_dotenv_that_is_no_text_is_named() -> None:
+    """Notepad writes UTF-16 if asked to."""
+    Path(".env").write_bytes("BRIDGE_PORT=é".encode("utf-16"))
+    assert list(problems()) == [".env"]
+    assert "UTF-8" in problems()[".env"]
+
+
+def test_what_is_given_is_known_by_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the environment, .env and the file; a default is not given."""
+    monkeypatch.setenv("bridge_port", "1")
+    Path(".env").write_text("BRIDGE_LOG_LEVEL=INFO\nOTHER=1\n")
+    Path("telemetry-bridge.toml").write_text('mqtt_url = "mqtt://h"\n')
+    assert given_variables() == {"BRIDGE_AUTH", "BRIDGE_PORT", "BRIDGE_LOG_LEVEL", "BRIDGE_MQTT_URL"}
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "."])

@@ -97,7 +97,7 @@ ORIGINS = [
     (None, 101),
     ("https://app.example.com", 101),
     ("HTTPS://APP.example.com", 101),
-    ("http://127.0.0.1:{port}", 101),
+    ("http://127.0.0.1:{port}", 403),  # PUBLIC_URL is the own origin
     ("https://public.example.com", 101),
     ("https://app.example.com.evil.net", 403),
     ("https://evil-app.example.com", 403),

@@ -1,0 +1,72 @@
+"""TLS connections that never ask for anything, in every stage."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import pytest
+import uvloop
+from aiohttp import web
+
+from bridge import doors, listener
+from bridge.doors import close_all, open_door
+from bridge.listener import bind, tls_context
+from tests.mosquitto import Credentials
+
+HEAD_SECONDS = 0.5
+GONE_SECONDS = 4.0
+"""The time for the head, twice since the handshake counts by itself, the sweep and a slow machine."""
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("stage", ["no handshake", "late handshake", "handshake"])
+def test_silent_tls_connection_is_cut(
+    credentials: Credentials,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """Before, during and after the handshake: none of them holds a file for ever, and one that asks is answered."""
+    for module in (listener, doors):
+        monkeypatch.setattr(module, "REQUEST_HEAD_SECONDS", HEAD_SECONDS)
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(play(credentials, stage))
+
+
+async def play(credentials: Credentials, stage: str) -> None:
+    """One silent client and one that asks."""
+    certificate, key = (credentials.folder / f"server.{kind}" for kind in ("crt", "key"))
+    trusting = ssl.create_default_context(cafile=credentials.ca_file)
+    async with AsyncExitStack() as stack:
+        sockets = bind("127.0.0.1", 0, "BRIDGE_PORT")
+        stack.callback(close_all, sockets)
+        port = sockets[0].getsockname()[1]
+        app = web.Application()
+        app.add_routes([web.get("/", hello)])
+        await open_door(stack, app, sockets, tls_context(certificate, key))
+        tls = None if stage != "handshake" else trusting
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=tls and "localhost")
+        began = time.monotonic()
+        if stage == "late handshake":
+            await asyncio.sleep(HEAD_SECONDS / 2)  # the time for the head must not have begun meanwhile and be lost
+            await writer.start_tls(trusting, server_hostname="localhost")
+        asking, asked = await asyncio.open_connection("127.0.0.1", port, ssl=trusting, server_hostname="localhost")
+        asked.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await asking.readline()).startswith(b"HTTP/1.1 200")
+        try:
+            left = await asyncio.wait_for(reader.read(), GONE_SECONDS)
+        except ConnectionError:
+            left = b""
+        assert left == b""
+        assert time.monotonic() - began < GONE_SECONDS
+        for each in (writer, asked):
+            each.transport.abort()
+
+
+async def hello(_request: web.Request) -> web.Response:
+    """Something to ask for."""
+    return web.Response(text="hello")
