@@ -293,10 +293,7 @@ class Broker:
         now = self._monotonic()
         if now >= self._devices_until:
             version = self._patterns.version
-            heard = sum(
-                1 for device_id, (seen, cohorts) in self._routes.items()
-                if cohorts and seen == version and device_id not in self._exact
-            )  # fmt: skip
-            self._devices_counted = len(self._exact) + heard
+            heard = (name for name, (seen, cohorts) in self._routes.items() if cohorts and seen == version)
+            self._devices_counted = len(self._exact) + sum(name not in self._exact for name in heard)
             self._devices_until = now + RECOUNT_SECONDS
         return self._devices_counted

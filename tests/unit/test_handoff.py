@@ -269,8 +269,7 @@ async def test_real_thread_and_real_loop_pass_every_message_in_order() -> None:
     """A thread that puts as fast as it can, in batches of all sizes; the loop gets all, or is told what it lost."""
     count, done = 30_000, asyncio.Event()
     got: list[int] = []
-    lost: list[int] = []
-    unnamed = [0]
+    lost, unnamed = list[int](), [0]
 
     class Last(Receiver):
         def publish(self, batch: Sequence[Telemetry]) -> None:
