@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import signal
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -19,14 +13,6 @@ from tests.functional.fake_bridge import Act, FakeBridge, Socket, event, hello, 
 
 POSITION = {"timestamp": "2024-12-11T10:30:00Z", "data": {"DEVICE_ID": "A", "LAT": -33.4, "LON": -70.6, "SPEED": 45}}
 SECRET = "v4.local.secret"
-PROGRAM = """
-import json, pathlib, sys
-from bridge.watch import run_watch
-arguments = json.loads(sys.argv[1])
-if "token_file" in arguments:
-    arguments["token_file"] = pathlib.Path(arguments["token_file"])
-sys.exit(run_watch(**arguments))
-"""
 
 
 class Recorder:
@@ -76,29 +62,6 @@ def closing(code: int, *events: tuple[str, object]) -> Act:
         await socket.close(code=code, message=b"so it is")
 
     return act
-
-
-async def start_program(
-    bridge: FakeBridge | None, arguments: Mapping[str, object], stdout: int = asyncio.subprocess.PIPE
-) -> asyncio.subprocess.Process:
-    """Start the command in a process of its own, its address and token in the environment."""
-    environment = {
-        **os.environ,
-        "TELEMETRY_BRIDGE_URL": bridge.url if bridge else "",
-        "TELEMETRY_BRIDGE_TOKEN": SECRET,
-        "TERM": "xterm",
-    }
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-c", PROGRAM, json.dumps(arguments),
-        env=environment, stdout=stdout, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-
-
-async def run_program(bridge: FakeBridge | None, **arguments: object) -> tuple[int | None, str, str]:
-    """Run the command to its end: exit status, stdout, stderr."""
-    process = await start_program(bridge, arguments)
-    out, err = await asyncio.wait_for(process.communicate(), 20)
-    return process.returncode, out.decode(), err.decode()
 
 
 async def test_the_token_travels_in_a_header_and_the_devices_in_the_url() -> None:
@@ -196,136 +159,3 @@ async def test_gaps_and_upstream_are_told() -> None:
     assert watch.state.skipped == 42
     assert "gap: 42 messages skipped (12 dropped, 30 replaced by newer ones)" in output.lines
     assert "the bridge lost its MQTT broker" in output.lines
-
-
-async def test_json_prints_every_event_on_a_line_and_stops_after_count() -> None:
-    """Pipes get what came, one object per line, even where the device wrote line breaks and escape codes."""
-
-    async def act(socket: Socket) -> None:
-        await hello(socket)
-        await socket.send_str('{"event":"message","device_id":"A",\n "data":{"name":"\x9b31m","LAT":1.10}}')
-        await telemetry(socket, "A", POSITION)
-        await telemetry(socket, "A", {"too": "many"})
-        await until_closed(socket)
-
-    async with FakeBridge(act) as bridge:
-        status, out, _ = await run_program(bridge, devices="A", json_lines=True, count=2)
-    lines = out.splitlines()
-    assert status == 0
-    assert [json.loads(line)["event"] for line in lines] == ["hello", "message", "message"]
-    assert lines[1] == r'{"event":"message","device_id":"A",  "data":{"name":"\u009b31m","LAT":1.10}}'
-
-
-async def test_without_a_terminal_each_message_is_a_line() -> None:
-    """Device and payload, for grep; news goes to stderr."""
-    async with FakeBridge(one_message) as bridge:
-        status, out, err = await run_program(bridge, count=1)
-    assert status == 0
-    device, _, payload = out.strip().partition(" ")
-    assert (device, json.loads(payload)) == ("A", POSITION)
-    assert err == "connected to 127.0.0.1\n"
-    assert bridge.requests[0].query["device_ids"] == "*"
-
-
-async def test_a_refusal_is_one_line_on_stderr_and_status_3() -> None:
-    """And the token is not part of it."""
-    error = ("error", {"code": "token_expired", "message": "the token \x1b[31mexpired"})
-    async with FakeBridge(closing(1008, error)) as bridge:
-        status, out, err = await run_program(bridge)
-    assert (status, out) == (3, "")
-    assert err.splitlines()[-1] == r"error: token_expired: the token \x1b[31mexpired; get a new token"
-    assert SECRET not in err
-
-
-async def test_the_servers_words_are_said_once() -> None:
-    """Where no hint is added, the error event's line is enough."""
-    error = ("error", {"code": "token_invalid", "message": "this is not a token"})
-    async with FakeBridge(closing(1008, error)) as bridge:
-        status, _, err = await run_program(bridge)
-    assert status == 3
-    assert err.splitlines() == ["error: token_invalid: this is not a token"]
-
-
-async def test_a_reader_that_goes_away_ends_it_quietly() -> None:
-    """``watch --json | head -1`` leaves no traceback."""
-
-    async def chatter(socket: Socket) -> None:
-        await hello(socket)
-        while not socket.closed:
-            await telemetry(socket, "A", POSITION)
-            await asyncio.sleep(0.01)
-
-    async with FakeBridge(chatter) as bridge:
-        reader, writer = os.pipe()
-        process = await start_program(bridge, {"json_lines": True}, stdout=writer)
-        os.close(writer)
-        await asyncio.get_running_loop().run_in_executor(None, os.read, reader, 10)
-        os.close(reader)
-        _, err = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode == 0
-    assert err.decode() == "connected to 127.0.0.1\n"
-
-
-@pytest.mark.parametrize("count, number, status", [(None, signal.SIGINT, 0), (5, signal.SIGTERM, 130)])
-async def test_signals_end_it_quietly(count: int | None, number: signal.Signals, status: int) -> None:
-    """Ctrl-C is the ordinary end; before the count was reached it is told from success."""
-    async with FakeBridge(one_message) as bridge:
-        process = await start_program(bridge, {"count": count})
-        assert process.stdout is not None
-        await asyncio.wait_for(process.stdout.readline(), 20)
-        process.send_signal(number)
-        _, err = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode == status
-    assert err.decode() == "connected to 127.0.0.1\n"
-
-
-async def test_a_wrong_address_is_said_at_once() -> None:
-    """A server without such a stream is not asked again."""
-    async with FakeBridge(one_message) as bridge:
-        status, _, err = await run_program(bridge, url=bridge.url + "/elsewhere")
-    assert status == 1
-    assert err == "error: no stream there: the server answered HTTP 404\n"
-
-
-async def test_wrong_arguments_are_status_2_and_quote_no_secret(tmp_path: Path) -> None:
-    """A token in the URL is refused without being repeated."""
-    wrong: list[dict[str, object]] = [
-        {"url": f"ws://h/?token={SECRET}"},
-        {"url": f"ws://u:{SECRET}@h"},
-        {"url": "ftp://h"},
-        {"count": 0},
-        {"token": SECRET + "\n\x1b[2J"},
-        {"token_file": str(tmp_path / "missing")},
-    ]
-    for arguments in wrong:
-        status, out, err = await run_program(None, **arguments)
-        assert (status, out) == (2, "")
-        assert err.startswith("error: ")
-        assert len(err.splitlines()) == 1
-        assert SECRET not in err
-
-
-async def test_a_terminal_gets_a_table_and_its_own_screen_back() -> None:
-    """The alternate screen is entered and left, and no escape code of a device reaches the terminal."""
-
-    async def act(socket: Socket) -> None:
-        await hello(socket)
-        await telemetry(socket, "A\x1b[31m", POSITION)
-        await until_closed(socket)
-
-    async with FakeBridge(act) as bridge:
-        ours, theirs = os.openpty()
-        process = await start_program(bridge, {}, stdout=theirs)
-        os.close(theirs)
-        screen = ""
-        while "-33.40000" not in screen:
-            screen += (await asyncio.get_running_loop().run_in_executor(None, os.read, ours, 65_536)).decode()
-        process.send_signal(signal.SIGINT)
-        await asyncio.wait_for(process.communicate(), 20)
-        screen += os.read(ours, 65_536).decode()
-        os.close(ours)
-    assert process.returncode == 0
-    assert screen.startswith("\x1b[?1049h\x1b[?25l")
-    assert screen.endswith("\x1b[?25h\x1b[?1049l")
-    assert r"A\x1b[31m" in screen
-    assert "A\x1b" not in screen
