@@ -149,3 +149,13 @@ def test_clock_of_these_tests_moves() -> None:
     clock = Clock()
     clock.advance(100)
     assert 99 < clock() - time.time() < 101
+
+
+async def test_command_after_the_end_is_not_carried_out(bridge: Bridge) -> None:
+    """The machine slept past ``exp``: a command that is handled before any timer shows nothing, not even a snapshot."""
+    bridge.publish(position("A", 1))
+    client = await bridge.join(bridge.token("A", ttl=3600))
+    bridge.clock.advance(3601)
+    await client.say("subscribe", device_ids=["A"])
+    code, events = await client.end()
+    assert (code, [event["event"] for event in events]) == (1000, ["expired"])
