@@ -163,8 +163,7 @@ class Broker:
         try:
             for message in batch:
                 self._sequence = sequence = self._sequence + 1
-                if not remember(sequence, message):
-                    continue
+                remember(sequence, message)
                 device_id = message.device_id
                 route = routes.get(device_id)
                 cohorts = route[1] if route is not None and route[0] == version else self._route(device_id)
@@ -199,6 +198,7 @@ class Broker:
 
         ``others`` were dropped beyond those in ``counts``: then every gap is incomplete.
         """
+        self._before_turn()
         self._lost += sum(counts.values()) + others
         now, monotonic = self._clock(), self._monotonic()
         by_cohort: dict[Cohort, dict[str, int]] = {cohort: {} for cohort in self._cohorts.values()} if others else {}
@@ -210,10 +210,6 @@ class Broker:
                 subscription.lost(missed, others > 0, now)
                 if subscription.pump(now, monotonic):
                     self.pump_later(subscription)
-
-    def session_began(self) -> None:
-        """The link to the MQTT broker is new: retained copies come next."""
-        self._history.session_began(self._sequence)
 
     def snapshot(self, subscription: Subscription, device_ids: Iterable[str], patterns: Iterable[str]) -> None:
         """Show ``subscription`` the last-known messages of these devices.

@@ -30,7 +30,7 @@ class LastKnown:
     """The newest position and the newest other message of each device.
 
     Bounded in devices and in payload bytes; when full, the device that has been silent longest is
-    forgotten. A retained copy never replaces what came live since ``session_began``: it is older.
+    forgotten.
     """
 
     def __init__(self, *, max_devices: int = MAX_KNOWN_DEVICES, max_bytes: int = HISTORY_BYTES) -> None:
@@ -40,18 +40,10 @@ class LastKnown:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._forgotten = 0
-        self._live_from = 0
         self._device_ids: tuple[str, ...] | None = ()
 
-    def session_began(self, sequence: int) -> None:
-        """The MQTT link is new: what comes after ``sequence`` is newer than its retained copies."""
-        self._live_from = sequence
-
-    def remember(self, sequence: int, message: Telemetry) -> bool:
-        """Keep ``message`` in the place of the device's last one of its kind.
-
-        False when it is a retained copy of something older than what is known: then it is no news to anyone.
-        """
+    def remember(self, sequence: int, message: Telemetry) -> None:
+        """Keep ``message`` in the place of the device's last one of its kind."""
         device = self._devices.get(message.device_id)
         if device is None:
             device = self._devices[message.device_id] = {}
@@ -59,13 +51,10 @@ class LastKnown:
         else:
             self._devices.move_to_end(message.device_id)
         before = device.get(message.kind)
-        if message.retained and before and before.sequence > self._live_from and not before.message.retained:
-            return False
         device[message.kind] = Remembered(sequence, message)
         self._bytes += len(message.payload) - (len(before.message.payload) if before else 0)
         while len(self._devices) > self._max_devices or (self._bytes > self._max_bytes and len(self._devices) > 1):
             self._forget(next(iter(self._devices)))
-        return True
 
     def of(self, device_id: str) -> Iterable[Remembered]:
         """What is known of one device, the oldest message first. Empty when nothing is."""

@@ -115,7 +115,5 @@ class Hub:
         if state is self.upstream_state:
             return
         self.upstream_state = state
-        if state is UpstreamState.UP:
-            self.broker.session_began()
         for stream in list(self.streams):
             stream.tell_upstream(state)

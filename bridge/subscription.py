@@ -198,7 +198,10 @@ class Subscription:
         self._waiting_since = None
         frames = self._next_frames(CHUNK_BYTES - buffered, now)
         if frames:
-            self.transport.write(b"".join(frames))
+            try:
+                self.transport.write(b"".join(frames))
+            except RuntimeError:  # see Cohort.flush
+                self.failed()
         return self.behind
 
     def _next_frames(self, room: int, now: float) -> list[bytes]:
@@ -217,7 +220,7 @@ class Subscription:
             if not self.outbox:
                 self._drop_outbox()
         for _ in range(REPLAY_LOOKS):
-            shown = self._look() if room > 0 else None
+            shown = self._look() if room > 0 and self.outbox is None else None
             if shown is None:
                 break
             self._count(len(shown))

@@ -6,8 +6,7 @@ import pytest
 
 from bridge.limits import LOW_WATER_BYTES, REPLAY_LOOKS
 from bridge.outbox import Policy
-from bridge.telemetry import Kind, Telemetry
-from tests.fakes import event, position
+from tests.fakes import event
 from tests.unit.test_broker import Case, ids
 
 
@@ -36,19 +35,6 @@ def test_socket_that_fails_costs_the_others_nothing() -> None:
     case.broker.publish([event("A")])
     case.broker.publish([event("A")])
     assert ids(same) == ids(other) == ["k-1", "k-2"]
-
-
-def test_retained_copy_does_not_go_back_in_time() -> None:
-    """What came live since the link began is newer than any retained copy; after a new link it may be older."""
-    case = Case()
-    _, transport = case.subscriber("A")
-    retained = Telemetry("A", Kind.POSITION, b'{"n":1}', retained=True)
-    case.broker.session_began()
-    case.broker.publish([position("A", '{"n":2}'), retained])
-    assert ids(transport) == ["k-1"]
-    case.broker.session_began()
-    case.broker.publish([retained])
-    assert ids(transport) == ["k-3"]
 
 
 def test_snapshot_of_everything_is_bounded_work_per_look() -> None:
