@@ -11,7 +11,8 @@ from bridge.cohort import Cohort
 from bridge.encoding import message_frame
 from bridge.history import LastKnown
 from bridge.limits import MAX_KNOWN_DEVICES
-from bridge.patterns import PatternIndex, coverage
+from bridge.patterns import PatternIndex
+from bridge.selection import Allowed
 from bridge.subscription import Subscription, Tally
 from bridge.telemetry import Telemetry
 
@@ -96,7 +97,7 @@ class Broker:
             if not before.members:
                 self._dissolve(before)
             if subscription.outbox is not None:
-                subscription.outbox.retain(coverage(selectors))
+                subscription.outbox.retain(Allowed(selectors).__contains__)
         if not selectors:
             subscription.count_with(int)
             return selectors
@@ -237,9 +238,9 @@ class Broker:
         shown: Container[str],
         frames: Callable[[str], Iterable[bytes]],
     ) -> Iterator[Sequence[bytes]]:
-        covers = coverage(patterns)
+        covered = Allowed(patterns)
         for device_id in self._history.device_ids():
-            yield tuple(frames(device_id)) if covers(device_id) and device_id not in shown else ()
+            yield tuple(frames(device_id)) if device_id in covered and device_id not in shown else ()
         self._sweeps.pop(subscription, None)
 
     def _replay_frames(self, subscription: Subscription, up_to: int, device_id: str) -> Iterable[bytes]:

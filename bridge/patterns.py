@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from bridge.cohort import Cohort
 from bridge.selection import pattern_matcher
@@ -63,13 +63,6 @@ class PatternIndex:
         for matches, cohorts in self._others.values():
             if matches(device_id):
                 into.update(cohorts)
-
-
-def coverage(selectors: Iterable[str]) -> Callable[[str], bool]:
-    """Whether a device is covered by one of ``selectors`` (ids and patterns)."""
-    exact = frozenset(selector for selector in selectors if "*" not in selector)
-    matchers = [pattern_matcher(selector) for selector in selectors if "*" in selector]
-    return lambda device_id: device_id in exact or any(matches(device_id) for matches in matchers)
 
 
 def _prefix(pattern: str) -> str | None:
