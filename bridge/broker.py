@@ -10,14 +10,11 @@ from typing import Final
 from bridge.cohort import Cohort
 from bridge.encoding import message_frame
 from bridge.history import LastKnown
-from bridge.limits import MAX_KNOWN_DEVICES
-from bridge.patterns import PatternIndex
+from bridge.routing import Routing
 from bridge.selection import Allowed
 from bridge.subscription import Subscription, Tally
 from bridge.telemetry import Telemetry
 
-Route = tuple[int, tuple[Cohort, ...]]
-"""The cohorts that want a device, and the version of the patterns for which that is true."""
 RECOUNT_SECONDS: Final = 1.0
 PUMP_SECONDS: Final = 0.005
 """Between two looks at sockets that are behind. Short, so that one that catches up is served at once."""
@@ -71,9 +68,8 @@ class Broker:
         self._before_turn = before_turn
         self._sequence = 0
         self._cohorts: dict[frozenset[str], Cohort] = {}
-        self._exact: dict[str, dict[Cohort, None]] = {}
-        self._patterns = PatternIndex()
-        self._routes: dict[str, Route] = {}
+        self._lasting: dict[Cohort, None] = {}
+        self._routing = Routing()
         self._membership: dict[Subscription, Cohort] = {}
         self._sweeps: dict[Subscription, frozenset[str]] = {}
         self._behind: dict[Subscription, None] = {}
@@ -93,9 +89,7 @@ class Broker:
         """
         before = self._membership.pop(subscription, None)
         if before is not None and before.selectors != selectors:
-            del before.members[subscription]
-            if not before.members:
-                self._dissolve(before)
+            self._part(subscription, before)
             if subscription.outbox is not None:
                 subscription.outbox.retain(Allowed(selectors).__contains__)
         if not selectors:
@@ -103,7 +97,8 @@ class Broker:
             return selectors
         cohort = self._cohorts.get(selectors)
         if cohort is None:
-            cohort = self._form(selectors)
+            cohort = self._cohorts[selectors] = Cohort(selectors)
+            self._routing.add(cohort)
         cohort.members[subscription] = None
         self._membership[subscription] = cohort
         if cohort is not before:
@@ -117,49 +112,48 @@ class Broker:
         self._sweeps.pop(subscription, None)
         self._behind.pop(subscription, None)
 
-    def _form(self, selectors: frozenset[str]) -> Cohort:
-        cohort = self._cohorts[selectors] = Cohort(selectors)
-        for selector in selectors:
-            if "*" in selector:
-                self._patterns.add(selector, cohort)
-            else:
-                self._exact.setdefault(selector, {})[cohort] = None
-                self._routes.pop(selector, None)
-        return cohort
+    def _part(self, subscription: Subscription, cohort: Cohort) -> None:
+        del cohort.members[subscription]
+        if not cohort.members and cohort not in self._lasting:
+            del self._cohorts[cohort.selectors]
+            self._routing.discard(cohort)
+            cohort.selectors = frozenset()  # an outdated route may hold the cohort for a while, but not a large set
 
-    def _dissolve(self, cohort: Cohort) -> None:
-        del self._cohorts[cohort.selectors]
-        for selector in cohort.selectors:
-            if "*" in selector:
-                self._patterns.discard(selector, cohort)
-                if not self._patterns:
-                    self._routes.clear()
-            else:
-                del self._exact[selector][cohort]
-                if not self._exact[selector]:
-                    del self._exact[selector]
-                self._routes.pop(selector, None)
-        cohort.selectors = frozenset()  # an outdated route may hold the cohort for a while, but not a large set
+    # --- cohorts of another make ------------------------------------------------------------------------
 
-    def _route(self, device_id: str) -> tuple[Cohort, ...]:
-        """The cohorts that want ``device_id``, each once. Remembered until a selection changes."""
-        route = self._routes.get(device_id)
-        if route is not None and route[0] == self._patterns.version:
-            return route[1]
-        cohorts = dict(self._exact.get(device_id, ()))
-        self._patterns.collect(device_id, cohorts)
-        if len(self._routes) >= MAX_KNOWN_DEVICES:
-            self._routes.clear()
-        found = tuple(cohorts)
-        self._routes[device_id] = (self._patterns.version, found)
-        return found
+    def attach(self, cohort: Cohort) -> None:
+        """Give ``cohort`` what its selectors cover until ``detach``, with members or without."""
+        self._lasting[cohort] = None
+        self._routing.add(cohort)
+
+    def detach(self, cohort: Cohort) -> None:
+        """Undo ``attach``. Its members are to be forgotten before."""
+        del self._lasting[cohort]
+        self._routing.discard(cohort)
+
+    def join(self, subscription: Subscription, cohort: Cohort) -> None:
+        """Make a new ``subscription`` a member of an attached cohort, until it is forgotten."""
+        cohort.members[subscription] = None
+        self._membership[subscription] = cohort
+        subscription.count_with(cohort.count)
+
+    def deliver(self, cohort: Cohort) -> None:
+        """A turn for one attached cohort, which has something to write that did not come with this turn's batch."""
+        self._before_turn()
+        self._flush((cohort,))
+
+    def pump(self, subscription: Subscription) -> None:
+        """Write what waits for ``subscription``, now and until it has caught up."""
+        if subscription.pump(self._clock(), self._monotonic()):
+            self.pump_later(subscription)
 
     # --- the way of a message -------------------------------------------------------------------------
 
     def publish(self, batch: Sequence[Telemetry]) -> None:
         """One turn: fan out ``batch``, in order. Never blocks; a slow socket costs the others nothing."""
         self._before_turn()
-        routes, remember, version = self._routes, self._history.remember, self._patterns.version
+        routing, remember = self._routing, self._history.remember
+        routes, version = routing.routes, routing.patterns.version
         touched: list[Cohort] = []
         try:
             for message in batch:
@@ -167,7 +161,7 @@ class Broker:
                 remember(sequence, message)
                 device_id = message.device_id
                 route = routes.get(device_id)
-                cohorts = route[1] if route is not None and route[0] == version else self._route(device_id)
+                cohorts = route[1] if route is not None and route[0] == version else routing.of(device_id)
                 if not cohorts:
                     continue
                 frame = message_frame(f"{self._epoch}-{sequence}", device_id, message.payload, message.retained)
@@ -182,13 +176,13 @@ class Broker:
         now, monotonic = self._clock(), self._monotonic()
         failure: Exception | None = None
         for cohort in touched:
-            count = len(cohort.entries)
+            written = cohort.written
             try:
                 behind = cohort.flush(now, monotonic)
             except Exception as error:  # a bug costs this cohort this turn, not the others everything
                 failure = error
                 continue
-            self.tally.delivered += count * (len(cohort.members) - len(behind))
+            self.tally.delivered += (cohort.written - written) * (len(cohort.members) - len(behind))
             for subscription in behind:
                 self.pump_later(subscription)
         if failure is not None:
@@ -202,10 +196,12 @@ class Broker:
         self._before_turn()
         self._lost += sum(counts.values()) + others
         now, monotonic = self._clock(), self._monotonic()
-        by_cohort: dict[Cohort, dict[str, int]] = {cohort: {} for cohort in self._cohorts.values()} if others else {}
+        by_cohort: dict[Cohort, dict[str, int]] = {}
+        if others:
+            by_cohort = {cohort: {} for cohort in (*self._cohorts.values(), *self._lasting)}
         for device_id, count in counts.items():
-            for cohort in self._route(device_id):
-                by_cohort.setdefault(cohort, {})[device_id] = count
+            for cohort in self._routing.of(device_id):
+                by_cohort.setdefault(cohort, {})[cohort.name_of(device_id)] = count
         for cohort, missed in by_cohort.items():
             for subscription in cohort.members:
                 subscription.lost(missed, others > 0, now)
@@ -228,8 +224,7 @@ class Broker:
             covered |= self._sweeps.get(subscription, frozenset())
             self._sweeps[subscription] = covered
             subscription.sweep(self._sweep(subscription, covered, by_id, frames))
-        if subscription.pump(self._clock(), self._monotonic()):
-            self.pump_later(subscription)
+        self.pump(subscription)
 
     def _sweep(
         self,
@@ -245,7 +240,7 @@ class Broker:
 
     def _replay_frames(self, subscription: Subscription, up_to: int, device_id: str) -> Iterable[bytes]:
         cohort = self._membership.get(subscription)
-        if cohort is None or (device_id not in cohort.selectors and cohort not in self._route(device_id)):
+        if cohort is None or (device_id not in cohort.selectors and cohort not in self._routing.of(device_id)):
             return
         for sequence, message in self._history.of(device_id):
             if sequence <= up_to:
@@ -280,8 +275,8 @@ class Broker:
             lost=self._lost,
             devices=self._devices(),
             subscriptions=len(self._membership),
-            cohorts=len(self._cohorts),
-            selectors=len(self._exact) + len(self._patterns),
+            cohorts=len(self._cohorts) + len(self._lasting),
+            selectors=len(self._routing),
             behind=len(self._behind),
         )
 
@@ -289,8 +284,6 @@ class Broker:
         """Counted at most once a second: the question is open to everyone, and there may be 100,000."""
         now = self._monotonic()
         if now >= self._devices_until:
-            version = self._patterns.version
-            heard = (name for name, (seen, cohorts) in self._routes.items() if cohorts and seen == version)
-            self._devices_counted = len(self._exact) + sum(name not in self._exact for name in heard)
+            self._devices_counted = self._routing.devices()
             self._devices_until = now + RECOUNT_SECONDS
         return self._devices_counted

@@ -26,6 +26,10 @@ class Cohort:
         """Messages written to each member of this cohort so far."""
         return self.written
 
+    def name_of(self, device_id: str) -> str:
+        """What the members know a device by."""
+        return device_id
+
     def flush(self, now: float, monotonic: float) -> list[Subscription]:
         """Write this turn's frames to every member; returns those that could not take them.
 

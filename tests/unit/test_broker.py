@@ -239,7 +239,7 @@ def selectors_of(case: Case, subscription: Subscription) -> frozenset[str]:
 
 def maps(broker: Broker) -> dict[str, Any]:
     """The indexes that hold anything at all."""
-    names = ("_cohorts", "_exact", "_patterns", "_membership", "_behind")
+    names = ("_cohorts", "_lasting", "_routing", "_membership", "_behind")
     return {name: getattr(broker, name) for name in names if getattr(broker, name)}
 
 
@@ -282,7 +282,7 @@ def test_subscribing_and_unsubscribing_for_ever_leaves_nothing() -> None:
     subscription, _ = case.subscriber()
     for number in range(10_000):
         case.broker.select(subscription, frozenset({f"d{number}", f"p{number}*"}))
-    assert len(case.broker._exact) == len(case.broker._patterns) == len(case.broker._cohorts) == 1
+    assert len(case.broker._routing.exact) == len(case.broker._routing.patterns) == len(case.broker._cohorts) == 1
     case.broker.select(subscription, frozenset())
     assert maps(case.broker) == {}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import broker as broker_module
+from bridge import routing
 from bridge.broker import Broker
 from bridge.history import LastKnown
 from bridge.outbox import OutboxLimits, Policy
@@ -43,7 +43,7 @@ def test_routes_lead_to_living_cohorts_and_to_all_of_them(changes: list[tuple[in
         living = set(broker._cohorts.values())
         broker.publish([event(device_id) for device_id in DEVICES])
         for device_id in DEVICES:
-            reached = [member for cohort in broker._routes[device_id][1] for member in cohort.members]
+            reached = [member for cohort in broker._routing.routes[device_id][1] for member in cohort.members]
             right = [
                 one
                 for n, one in enumerate(subscriptions)
@@ -58,11 +58,11 @@ COVERED = {("a*", "a1"), ("a*", "a2"), ("*1", "a1")}
 
 def test_memory_of_routes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Devices that nobody wants are remembered too, so a stranger's invented ids must not pile up."""
-    monkeypatch.setattr(broker_module, "MAX_KNOWN_DEVICES", 10)
+    monkeypatch.setattr(routing, "MAX_KNOWN_DEVICES", 10)
     broker = make()
     for number in range(1000):
         broker.publish([event(f"d{number}")])
-        assert 0 < len(broker._routes) <= 10
+        assert 0 < len(broker._routing.routes) <= 10
 
 
 def test_devices_in_the_statistics_are_ids_and_patterns() -> None:

@@ -78,7 +78,7 @@ def test_one_more_pattern_does_not_make_every_message_search_them_all() -> None:
             lookups.append(1)
             return super().get(key, default)
 
-    case.broker._patterns._prefixes = Counting(case.broker._patterns._prefixes)  # type: ignore[assignment]
+    case.broker._routing.patterns._prefixes = Counting(case.broker._routing.patterns._prefixes)  # type: ignore[assignment]
     case.broker.publish([event("tenant7-1"), event("tenant70-1"), event("tenant8-1")])
     assert len(lookups) <= 3 * 8
     assert [one["device_id"] for one in transport.events()] == ["tenant7-1", "tenant70-1"]
