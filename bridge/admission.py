@@ -33,12 +33,18 @@ class TokenBucket:
         """Take one token; False when there is none. ``now`` is monotonic seconds."""
         if not self._rate:
             return True
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        if self._tokens < 1:
+        if not self.has(now):
             return False
         self._tokens -= 1
         return True
+
+    def has(self, now: float) -> bool:
+        """Whether ``take`` would be true."""
+        if not self._rate:
+            return True
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        return self._tokens >= 1
 
 
 class Episodes:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -70,15 +70,15 @@ def parse_claims(payload: bytes) -> Claims:
     try:
         claims = parse_object(payload)
         return Claims(
-            subject=_claim(claims, "sub", _text),
-            expires_at=_claim(claims, "exp", parse_time),
-            valid_at=_optional(claims, "nbf", parse_time, None),
-            issued_at=_optional(claims, "iat", parse_time, None),
-            audience=_optional(claims, "aud", _text, None),
-            token_id=_optional(claims, "jti", _text, ""),
-            devices=_optional(claims, "devices", _patterns, _NOTHING),
-            groups=frozenset(_optional(claims, "groups", _texts, _NOTHING)),
-            scopes=_optional(claims, "scope", _scopes, DEFAULT_SCOPES),
+            subject=claim(claims, "sub", text_value),
+            expires_at=claim(claims, "exp", parse_time),
+            valid_at=optional(claims, "nbf", parse_time, None),
+            issued_at=optional(claims, "iat", parse_time, None),
+            audience=optional(claims, "aud", text_value, None),
+            token_id=optional(claims, "jti", text_value, ""),
+            devices=optional(claims, "devices", _patterns, _NOTHING),
+            groups=frozenset(optional(claims, "groups", _texts, _NOTHING)),
+            scopes=optional(claims, "scope", _scopes, DEFAULT_SCOPES),
         )
     except ValueError as error:
         raise TokenError("token_invalid", str(error)) from None
@@ -144,7 +144,8 @@ def format_time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _claim(claims: dict[str, Any], name: str, parse: Callable[[object], _T]) -> _T:
+def claim(claims: Mapping[str, Any], name: str, parse: Callable[[object], _T]) -> _T:
+    """The claim as ``parse`` gives it; ValueError, which names it, when it is missing or wrong."""
     if name not in claims:
         raise ValueError(f"{name} is missing")
     try:
@@ -153,11 +154,13 @@ def _claim(claims: dict[str, Any], name: str, parse: Callable[[object], _T]) -> 
         raise ValueError(f"{name} {error}") from None
 
 
-def _optional(claims: dict[str, Any], name: str, parse: Callable[[object], _T], default: _T) -> _T:
-    return _claim(claims, name, parse) if name in claims else default
+def optional(claims: Mapping[str, Any], name: str, parse: Callable[[object], _T], default: _T) -> _T:
+    """The same, with ``default`` where it is missing; null is not missing."""
+    return claim(claims, name, parse) if name in claims else default
 
 
-def _text(value: object) -> str:
+def text_value(value: object) -> str:
+    """A short printable text; ValueError for all else."""
     # isprintable also refuses lone surrogates, line breaks and escape sequences: these texts reach the log.
     if not isinstance(value, str) or not 0 < len(value) <= MAX_CLAIM_CHARS or not value.isprintable():
         raise ValueError(f"is not a printable text of 1 to {MAX_CLAIM_CHARS} characters")
@@ -167,7 +170,7 @@ def _text(value: object) -> str:
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):  # of at most 512 entries: more do not fit MAX_TOKEN_BYTES
         raise ValueError("is not a list")  # noqa: TRY004 - a wrong value from outside, not a wrong call
-    return tuple(dict.fromkeys(_text(entry) for entry in value))
+    return tuple(dict.fromkeys(text_value(entry) for entry in value))
 
 
 def _patterns(value: object) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ class CloseReason(Enum):
     DRAINING = (1001, "server draining", "yes, with jitter")
     PROTOCOL = (1002, "protocol error", "no")
     INVALID_DATA = (1007, "text frame is not UTF-8", "no")
+    REVOKED = (1008, "credential revoked", "no")
     CREDENTIAL = (1008, "credential refused", "no")
     SELECTION = (1008, "selection refused", "no")
     POLICY = (1008, "policy", "no")

@@ -26,7 +26,12 @@ TOKEN_ADVICE: Final = {
 
 def refusal_reason(code: str) -> CloseReason:
     """How a stream ends whose first credential was refused with ``code``. Too many streams may be fewer later."""
-    return CloseReason.OVERLOADED if code == "too_many_connections" else CloseReason.CREDENTIAL
+    return CloseReason.OVERLOADED if code.startswith("too_many_") else CloseReason.CREDENTIAL
+
+
+def expires_text(principal: Principal) -> str | None:
+    """When the credential ends, as clients are told."""
+    return None if principal.expires_at is None else timestamp(principal.expires_at)
 
 
 class Holder(Hashable, Protocol):
@@ -60,14 +65,17 @@ class Credential:
         Beside the codes of ``Authenticator.verify``: ``scope_missing``, ``subject_changed``,
         ``too_many_connections``. A stream counts for its subject from the first success until ``drop``.
         """
-        if self._hub.authenticator is None:
-            return self._hub.anonymous()
         try:
-            principal = self._hub.authenticator.verify(token, self._hub.clock())
-            self._check(principal)
+            return self._verify(token)
         except TokenError as error:
             self.refused = str(error)
             raise
+
+    def _verify(self, token: str | None) -> Principal:
+        if self._hub.authenticator is None:
+            return self._hub.anonymous()
+        principal = self._hub.authenticator.verify(token, self._hub.clock())
+        self._check(principal)
         return principal
 
     def _check(self, principal: Principal) -> None:
@@ -100,7 +108,7 @@ class Credential:
         if principal is None:
             return {"expires_at": None, "principal": None}
         return {
-            "expires_at": self._expires_text(principal),
+            "expires_at": expires_text(principal),
             "principal": {
                 "subject": principal.subject,
                 "devices": principal.devices,
@@ -109,17 +117,14 @@ class Credential:
             },
         }
 
-    def _expires_text(self, principal: Principal) -> str | None:
-        return None if principal.expires_at is None else timestamp(principal.expires_at)
-
     def _expiring(self) -> None:
         principal = self.principal
         assert principal is not None and principal.expires_at is not None
         self._hub.deadlines.set(self._holder, principal.expires_at, self._expired)
         if self._hub.clock() < principal.expires_at:
-            self._holder.send(event_frame("expiring", {"expires_at": self._expires_text(principal)}))
+            self._holder.send(event_frame("expiring", {"expires_at": expires_text(principal)}))
 
     def _expired(self) -> None:
         principal = self.principal
         assert principal is not None
-        self._holder.expire(event_frame("expired", {"expires_at": self._expires_text(principal)}))
+        self._holder.expire(event_frame("expired", {"expires_at": expires_text(principal)}))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
 
 from aiohttp import WSMsgType
 
@@ -27,10 +28,11 @@ class Client(Protocol):
     connection_id: str
     opened_at: float
     overflow: Policy
-    credential: Credential
     subscription: Subscription
     viewing: Viewing
 
+    @property
+    def credential(self) -> Credential: ...
     @property
     def takes_data(self) -> bool: ...
     @property
@@ -44,6 +46,8 @@ class Dialogue:
     """One client's commands, at a bounded rate. A bad command is answered and never closes the socket."""
 
     __slots__ = ("_bucket", "_limited", "_session")
+    advice: ClassVar[Mapping[str, str]] = TOKEN_ADVICE
+    """What the client is told for each code of a TokenError."""
 
     def __init__(self, session: Client) -> None:
         self._session = session
@@ -91,7 +95,7 @@ class Dialogue:
             case Ping():
                 session.send(event_frame("pong", {}, command.ref))
             case Info():
-                session.send(event_frame("info", info(session), command.ref))
+                session.send(event_frame("info", self.info(), command.ref))
             case Authenticate():
                 self._authenticate(command)
             case Subscribe(data=data):
@@ -116,13 +120,21 @@ class Dialogue:
             principal = session.credential.verify(command.data.token.get_secret_value())
         except TokenError as error:
             if session.credential.principal is not None:
-                raise CommandError(error.code, TOKEN_ADVICE[error.code]) from None
-            session.close(refusal_reason(error.code), error_frame(error.code, TOKEN_ADVICE[error.code], command.ref))
+                raise CommandError(error.code, self.advice[error.code]) from None
+            session.close(refusal_reason(error.code), error_frame(error.code, self.advice[error.code], command.ref))
             return
         session.authenticated()
         session.credential.accept(principal)
-        refused = session.viewing.restrict(principal)
-        session.send(event_frame("info", {**info(session), "refused": refused}, command.ref))
+        session.send(event_frame("info", self.info_after(principal), command.ref))
+
+    def info(self) -> dict[str, object]:
+        """The ``data`` of ``info``: what the server knows of this stream."""
+        return {**state(self._session), **self._session.viewing.data()}
+
+    def info_after(self, principal: Principal) -> dict[str, object]:
+        """The same after a change of token, and what the new one takes away."""
+        refused = self._session.viewing.restrict(principal)
+        return {**self.info(), "refused": refused}
 
 
 def hello(session: Client) -> dict[str, object]:
@@ -144,15 +156,14 @@ def hello(session: Client) -> dict[str, object]:
     }
 
 
-def info(session: Client) -> dict[str, object]:
-    """The ``data`` of ``info``: what the server knows of this stream."""
+def state(session: Client) -> dict[str, object]:
+    """What is known of a stream whatever it shows."""
     subscription = session.subscription
     waiting_messages, waiting_bytes = subscription.waiting
     return {
         "connection_id": session.connection_id,
         "connected_seconds": round(session.hub.monotonic() - session.opened_at, 3),
         **session.credential.data(),
-        **session.viewing.data(),
         "sent": subscription.sent,
         "dropped": subscription.dropped,
         "conflated": subscription.conflated,

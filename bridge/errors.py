@@ -59,8 +59,9 @@ class PayloadError(BridgeError):
 class TokenError(BridgeError):
     """A credential that is not accepted.
 
-    ``code`` is told to the client: ``token_required``, ``token_invalid``, ``token_expired`` or
-    ``token_not_yet_valid``. ``detail`` is for the log only and never holds token text.
+    ``code`` is told to the client: ``token_required``, ``token_invalid``, ``token_expired``,
+    ``token_not_yet_valid`` and what the part that refuses documents. ``detail`` is for the log only and
+    never holds token text.
     """
 
     def __init__(self, code: str, detail: str = "") -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 from bridge.admission import Admission, parse_networks
 from bridge.auth import Authenticator
 from bridge.broker import Broker
+from bridge.claims import SCOPES
 from bridge.closing import CloseReason
 from bridge.deadlines import Deadlines
 from bridge.heartbeat import Heartbeat
@@ -97,7 +98,7 @@ class Hub:
 
     def anonymous(self) -> Principal:
         """Everyone, under AUTH=off."""
-        return Principal("anonymous", None, Allowed([EVERYTHING]), (EVERYTHING,), frozenset(self.groups))
+        return Principal("anonymous", None, Allowed([EVERYTHING]), (EVERYTHING,), frozenset(self.groups), SCOPES)
 
     # --- what the handoff brings ------------------------------------------------------------------------
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
-import socket
-import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import WSMsgType, web
@@ -30,7 +27,7 @@ from bridge.limits import (
 )
 from bridge.outbox import Policy
 from bridge.principal import Principal
-from bridge.stream_socket import StreamSocket
+from bridge.stream_socket import StreamSocket, cut
 from bridge.subscription import Subscription
 from bridge.telemetry import UpstreamState
 from bridge.viewing import Viewing
@@ -45,13 +42,16 @@ _PROTOCOL_ERRORS: Final = {
 
 ROOM_SECONDS: Final = 0.2
 """Between two looks whether a client has read its answers."""
-_NO_LINGER: Final = struct.pack("ii", 1, 0)
 CONNECTION_ID_BYTES: Final = 6
 """Random bytes in a connection id: enough to find one stream in the log."""
 
 
 class Session:
-    """One WebSocket. Everything happens on the loop; ``serve`` returns when the socket is gone."""
+    """One WebSocket. Everything happens on the loop; ``serve`` returns when the socket is gone.
+
+    As it is, the stream of a fleet's watcher. A stream of another kind overrides ``_make_credential``,
+    ``_make_dialogue`` and ``greeting``.
+    """
 
     __slots__ = (
         "__weakref__", "_cutter", "_detail", "_dialogue", "_heard_at", "_ip", "_pinged_at", "_reason", "_transport",
@@ -64,8 +64,8 @@ class Session:
         self.connection_id = secrets.token_hex(CONNECTION_ID_BYTES)
         self.opened_at = self._heard_at = hub.monotonic()
         self.socket = StreamSocket(self._broken)
-        self.credential = Credential(hub, self)
-        self._dialogue = Dialogue(self)
+        self.credential = self._make_credential()
+        self._dialogue = self._make_dialogue()
         self._ip = ip
         self._pinged_at: float | None = None
         self._reason: CloseReason | None = None
@@ -73,6 +73,16 @@ class Session:
         self._cutter: asyncio.TimerHandle | None = None
         self._waiting: asyncio.TimerHandle | None = None
         self._upstream_told = UpstreamState.UP
+
+    def _make_credential(self) -> Credential:
+        return Credential(self.hub, self)
+
+    def _make_dialogue(self) -> Dialogue:
+        return Dialogue(self)
+
+    def greeting(self) -> Mapping[str, object]:
+        """The ``data`` of ``hello``."""
+        return hello(self)
 
     async def open(self, request: web.Request, overflow: Policy | None) -> None:
         """The upgrade. HTTPBadRequest from aiohttp when the request is no proper one."""
@@ -93,7 +103,7 @@ class Session:
             self._waiting = self.hub.call_later(AUTHENTICATE_SECONDS, self._nobody_came)
         else:
             self.credential.accept(principal)
-        self.send(event_frame("hello", hello(self)))
+        self.send(event_frame("hello", self.greeting()))
         self.tell_upstream(self.hub.upstream_state)
         log.info("Stream %s of %s from %s opened", self.connection_id, self.credential.name, self._ip)
 
@@ -157,10 +167,10 @@ class Session:
     def end(self) -> None:
         """Leave nothing behind. Called once, when ``serve`` is over, whatever happened."""
         hub = self.hub
-        self.credential.drop()
         hub.heartbeat.discard(self)
         hub.streams.discard(self)
         hub.broker.forget(self.subscription)
+        self.credential.drop()
         self.authenticated()
         self.socket.release()
         if self._cutter is not None:
@@ -245,14 +255,11 @@ class Session:
 
     def abort(self) -> None:
         """Cut the connection now, without a word. What the kernel has not sent yet is thrown away."""
-        # Without this the kernel goes on sending for as long as the peer lets it wait (socket(7), SO_LINGER).
-        with contextlib.suppress(OSError, ValueError):  # closed already
-            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self._transport.abort()
+        cut(self._transport)
 
-    def expire(self, *frames: bytes) -> None:
-        """The credential's end: ``expired`` and 1000; a socket that takes no data is cut instead."""
-        self.close(CloseReason.EXPIRED, *frames)
+    def expire(self, *frames: bytes, reason: CloseReason = CloseReason.EXPIRED) -> None:
+        """The credential's end: ``frames`` and the close; a socket that takes no data is cut instead."""
+        self.close(reason, *frames)
         self.hub.call_later(EXPIRY_GRACE_SECONDS, self._cut_stuck)
 
     def _broken(self, code: int) -> None:

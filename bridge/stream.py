@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -38,7 +38,18 @@ _COMMON = frozenset({"token", "overflow"})
 _SELECTION = frozenset({"device_ids", "groups", "snapshot"})
 
 
-async def _serve(request: web.Request, *, selection_in_url: bool) -> web.StreamResponse:
+async def serve_stream(
+    request: web.Request,
+    *,
+    make: Callable[[Hub, str], Session],
+    begin: Callable[[Any, web.Request], None],
+    gate: Callable[[str], web.Response | None] = lambda _ip: None,
+) -> web.StreamResponse:
+    """One stream from its request to its end. Aliens are refused before the upgrade, with an HTTP status.
+
+    ``gate`` may refuse a client address, ``make`` makes the session for it, and ``begin`` says what comes
+    between the upgrade and the client's first word.
+    """
     hub = request.app[HUB]
     if request.headers.get("Upgrade", "").lower() != "websocket":
         raise web.HTTPUpgradeRequired(
@@ -46,7 +57,7 @@ async def _serve(request: web.Request, *, selection_in_url: bool) -> web.StreamR
             text="This is a WebSocket endpoint. If you did ask for an upgrade, a proxy on the way has removed it: "
             "let it pass on the headers Upgrade and Connection.\n",
         )
-    ip = client_ip(plain_ip(request.remote), ",".join(request.headers.getall("X-Forwarded-For", ())), hub.proxies)
+    ip = address_of(request)
     if not hub.origins.permits(request.headers):
         hub.admission.refuse_origin()
         origin, host = (request.headers.get(name, "")[:MAX_SHOWN_CHARS] for name in ("Origin", "Host"))
@@ -57,6 +68,9 @@ async def _serve(request: web.Request, *, selection_in_url: bool) -> web.StreamR
             origin, host, ip,
         )  # fmt: skip
         raise web.HTTPForbidden(text="This web page may not connect; its origin is not in BRIDGE_ALLOWED_ORIGINS.\n")
+    refused = gate(ip)
+    if refused is not None:
+        return refused
     refusal = hub.admission.admit(ip, hub.monotonic())
     if refusal is not None:
         cause = refusal.name.lower()
@@ -67,7 +81,7 @@ async def _serve(request: web.Request, *, selection_in_url: bool) -> web.StreamR
         return web.json_response(
             {"code": refusal.code, "message": refusal.message}, status=refusal.status, headers={"Retry-After": "5"}
         )
-    session = Session(hub, ip)
+    session = make(hub, ip)
     try:
         try:
             await session.open(request, _policy(request))
@@ -75,7 +89,7 @@ async def _serve(request: web.Request, *, selection_in_url: bool) -> web.StreamR
             return web.Response(status=400)
         try:
             try:
-                _begin(session, request, selection_in_url)
+                begin(session, request)
             except Exception as error:
                 session.failed(error)
             await session.serve()
@@ -84,6 +98,12 @@ async def _serve(request: web.Request, *, selection_in_url: bool) -> web.StreamR
     finally:
         hub.admission.release(ip)
     return session.socket
+
+
+def address_of(request: web.Request) -> str:
+    """The client's address, which proxies that we trust have told or the connection says."""
+    peer = plain_ip(request.remote)
+    return client_ip(peer, ",".join(request.headers.getall("X-Forwarded-For", ())), request.app[HUB].proxies)
 
 
 def _tell(hub: Hub, cause: str, text: str, *arguments: object) -> None:
@@ -106,16 +126,16 @@ def _policy(request: web.Request) -> Policy | None:
     return Policy(text) if text in set(Policy) else None
 
 
-def _begin(session: Session, request: web.Request, selection_in_url: bool) -> None:
+def _begin(session: Session, request: web.Request, *, selection_in_url: bool) -> None:
     """From the upgrade to the first subscription. A refusal is told and closes the socket."""
     hub, query = session.hub, request.query
     try:
-        _check_once(query)
+        check_once(query)
         token = find_credential(request.headers, request.cookies, query)
         principal: Principal | None = None
         if selection_in_url or token is not None or hub.authenticator is None:
             principal = session.credential.verify(token)
-        _check_query(query, _COMMON | _SELECTION if selection_in_url else _COMMON)
+        check_query(query, _COMMON | _SELECTION if selection_in_url else _COMMON)
         if not selection_in_url:
             session.welcome(principal)
             return
@@ -129,7 +149,7 @@ def _begin(session: Session, request: web.Request, selection_in_url: bool) -> No
         session.refuse(error.code, error.message, CloseReason.SELECTION)
 
 
-def _check_once(query: MultiMapping[str]) -> None:
+def check_once(query: MultiMapping[str]) -> None:
     """Parameters that mean one thing: which of two counts, nobody could say. One token twice is one token."""
     for name in ("overflow", "snapshot", "token"):
         values = query.getall(name, ())
@@ -137,7 +157,8 @@ def _check_once(query: MultiMapping[str]) -> None:
             raise CommandError("invalid_parameter", f"{name} must be given once")
 
 
-def _check_query(query: MultiMapping[str], known: Collection[str]) -> None:
+def check_query(query: MultiMapping[str], known: Collection[str]) -> None:
+    """CommandError unless ``query`` has nothing but ``known`` parameters."""
     for position, name in enumerate(query, start=1):
         if name not in known:
             shown = f" `{name}`" if name.isprintable() and len(name) <= MAX_ECHO_CHARS else ""
@@ -158,10 +179,10 @@ def _flag(text: str) -> bool:
     return text.lower() in ("true", "1")
 
 
-# Partials and not coroutines that await _serve: every open stream keeps its coroutines, half a KiB each.
-stream = partial(_serve, selection_in_url=True)
+# Partials and not coroutines that await it: every open stream keeps its coroutines, half a KiB each.
+stream = partial(serve_stream, make=Session, begin=partial(_begin, selection_in_url=True))
 """``GET /api/v1/stream?device_ids=A,B``: the selection stands in the URL."""
-websocket = partial(_serve, selection_in_url=False)
+websocket = partial(serve_stream, make=Session, begin=partial(_begin, selection_in_url=False))
 """``GET /api/v1/ws``: authenticate and subscribe in-band."""
 # Not HEAD, which aiohttp would add: an upgrade by it would open a stream that has no body to stream in.
 ROUTES: Final = (

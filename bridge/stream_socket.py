@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -20,6 +23,15 @@ LINGER_SECONDS: Final = 0.5
 """From our Close frame over a broken frame to the end of our sending side: time for the peer's own Close frame,
 which some libraries (aiohttp's client) no longer write to a connection that is half closed."""
 _LOOK_SECONDS: Final = 0.02
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+
+
+def cut(transport: asyncio.Transport) -> None:
+    """Abort a connection. What the kernel has not sent yet is thrown away."""
+    # Without this the kernel goes on sending for as long as the peer lets it wait (socket(7), SO_LINGER).
+    with contextlib.suppress(OSError, ValueError):  # closed already
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
 
 
 class StreamSocket(web.WebSocketResponse):

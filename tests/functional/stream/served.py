@@ -116,15 +116,18 @@ class Bridge:
         app.add_routes(ROUTES)
         operations = Operations(self.hub, lambda: self.consumer_statistics, self.handoff.statistics, int)
         app.add_routes(operations.routes())
+        await self.furnish(app)
         self._doors = [await open_door(self._stack, app, sockets, None)]
         return self
+
+    async def furnish(self, app: web.Application) -> None:
+        """Add to the server what a test of another part needs."""
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            for client in self._clients:
-                await client.leave()
+            await self.leave_all()
             if kind is None:
                 await self.wait_empty()
         finally:
@@ -133,6 +136,11 @@ class Bridge:
         if kind is None:
             await eventually(lambda: not self._strays(), self._strays)
             await eventually(lambda: open_sockets() <= self._sockets, lambda: (open_sockets(), self._sockets))
+
+    async def leave_all(self) -> None:
+        """Every client goes."""
+        for client in self._clients:
+            await client.leave()
 
     def _strays(self) -> list[object]:
         return [task.get_coro() for task in asyncio.all_tasks() - self._tasks - {asyncio.current_task()}]
@@ -152,8 +160,8 @@ class Bridge:
             "deadlines": len(hub.deadlines),
             "heartbeats": len(hub.heartbeat._slot_of),
             "cohorts": len(broker._cohorts),
-            "exact": len(broker._exact),
-            "patterns": len(broker._patterns),
+            "exact": len(broker._routing.exact),
+            "patterns": len(broker._routing.patterns),
             "membership": len(broker._membership),
             "behind": len(broker._behind),
         }
