@@ -18,6 +18,7 @@ RUN python -m pip install --only-binary=:all: --require-hashes -r requirements/b
 # Ours last: a change in it costs no download.
 COPY pyproject.toml README.md LICENSE ./
 COPY bridge bridge
+COPY share share
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && python -m pip --python /opt/telemetry-bridge/bin/python install --no-deps dist/*.whl
 
@@ -29,13 +30,17 @@ LABEL org.opencontainers.image.title="telemetry-bridge" \
 
 COPY --from=build /opt/telemetry-bridge /opt/telemetry-bridge
 
+# The only place that the process writes to: the database of shares. A new volume that is mounted here takes this owner.
+RUN install -d -o 10001 -g 10001 -m 700 /var/lib/telemetry-bridge
+
 # HOST: inside a container 127.0.0.1 is the container itself.
 ENV PATH=/opt/telemetry-bridge/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    BRIDGE_HOST=0.0.0.0
+    BRIDGE_HOST=0.0.0.0 \
+    BRIDGE_DATABASE_URL=sqlite:////var/lib/telemetry-bridge/shares.sqlite3
 
-# A number, so that an orchestrator can tell that it is not root; the process writes nowhere.
+# A number, so that an orchestrator can tell that it is not root.
 USER 10001:10001
 WORKDIR /var/empty
 EXPOSE 8000

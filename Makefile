@@ -40,7 +40,7 @@ parts: ## install what the tests run beside Python: Mosquitto, nginx, Chromium
 
 lock: $(BIN)/uv ## bring requirements/*.txt in line with pyproject.toml, keeping the releases that fit
 	$(COMPILE) --group build -o requirements/build.txt
-	$(COMPILE) pyproject.toml -o requirements/serve.txt
+	$(COMPILE) pyproject.toml --extra postgresql -o requirements/serve.txt
 	$(COMPILE) pyproject.toml --extra embedded --group build -o requirements/run.txt
 	$(COMPILE) pyproject.toml --extra embedded --group dev -o requirements/dev.txt
 

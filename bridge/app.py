@@ -30,6 +30,7 @@ from bridge.paseto import KeyRing
 from bridge.selection import Groups
 from bridge.settings import PREFIX, Settings
 from bridge.stream import HUB, ROUTES
+from share.service import ROUTES_OFF, Sharing, sharing
 
 log = logging.getLogger("bridge.app")
 
@@ -43,6 +44,7 @@ class Server:
     port: int
     admin_port: int | None
     mqtt: MqttAddress
+    sharing: Sharing | None
 
 
 @asynccontextmanager
@@ -68,11 +70,19 @@ async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator
         handoff.open(hub)
         address, version = _mqtt(settings, stack)
         consumer = consumer_of(consumer_options(settings, address, version), decoder, handoff)
-        operations = Operations(hub, consumer.statistics, handoff.statistics, logs.dropped if logs else int)
+        shares = await stack.enter_async_context(sharing(hub)) if settings.share_keys else None
+        operations = Operations(
+            hub,
+            consumer.statistics,
+            handoff.statistics,
+            logs.dropped if logs else int,
+            shares.statistics if shares else None,
+        )
 
         public = web.Application()
         public[HUB] = hub
         public.add_routes(ROUTES)
+        public.add_routes(shares.routes() if shares else ROUTES_OFF)
         if not admin:
             public.add_routes(operations.routes())
         doors = [await open_door(stack, public, sockets, tls)]
@@ -88,7 +98,7 @@ async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator
         scheme = "https" if tls else "http"
         where = " (every interface)" if settings.host in EVERY_INTERFACE else ""
         log.info("Listening on %s://%s%s, MQTT broker %s", scheme, place(settings.host, port), where, address)
-        yield Server(hub, consumer, port, admin_port, address)
+        yield Server(hub, consumer, port, admin_port, address, shares)
 
 
 async def serve(settings: Settings) -> int:

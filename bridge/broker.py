@@ -127,7 +127,9 @@ class Broker:
         self._routing.add(cohort)
 
     def detach(self, cohort: Cohort) -> None:
-        """Undo ``attach``. Its members are to be forgotten before."""
+        """Undo ``attach``. Members that are left are forgotten: a stream may outlive what it shows by a moment."""
+        for subscription in list(cohort.members):
+            self.forget(subscription)
         del self._lasting[cohort]
         self._routing.discard(cohort)
 

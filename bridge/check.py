@@ -18,6 +18,7 @@ from bridge.healthcheck import ask, ready_url
 from bridge.listener import bind, tls_context
 from bridge.settings import PREFIX, Settings, load_settings
 from bridge.telemetry import Telemetry, UpstreamState
+from share.service import database_url, share_ring
 
 ANSWER_SECONDS: Final = 8.0
 """For the MQTT broker to accept, and to grant every topic filter."""
@@ -47,6 +48,9 @@ def run_check() -> int:
     settings = load_settings()
     authenticator_of(settings, groups_of(settings))
     decoder_of(settings)
+    if settings.share_keys:
+        share_ring(settings)
+        database_url(settings)
     print("settings and keys: well")
     status = _check_host(settings)
     return max(status, _check_mqtt(settings))

@@ -13,6 +13,7 @@ from typing import Final
 from bridge import __version__
 from bridge.errors import SettingsError, StartError
 from bridge.settings import PREFIX, Settings, load_settings
+from share.command import add_parser as add_share
 
 MAX_PORT: Final = 65_535
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
@@ -193,6 +194,8 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("--token-file", type=Path, help="file that holds the access token")
     watch.add_argument("--json", action="store_true", help="one event per line, as received")
     watch.add_argument("--count", type=int, help="end after so many messages")
+
+    add_share(commands)
 
     simulate = add("simulate", _simulate, "Publish a believable moving fleet to an MQTT broker.")
     simulate.add_argument("--mqtt-url", default="mqtt://localhost:1883", help="mqtt[s]://[user:password@]host[:port]")

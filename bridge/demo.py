@@ -12,17 +12,24 @@ from bridge.app import Server, running, until_signal
 from bridge.auth import mint
 from bridge.checks import EMBEDDED, place
 from bridge.embedded import MQTT_VERSION
-from bridge.fleet import Fleet
+from bridge.fleet import SANTIAGO, Fleet
 from bridge.listener import raise_file_limit
 from bridge.logs import Logs
 from bridge.loops import run
 from bridge.paseto import KeyRing, generate_key
 from bridge.settings import PREFIX, Settings, given_variables, load_settings
 from bridge.simulate import MAX_VEHICLES, Simulator
+from share.draft import Draft
+from share.grant import Destination, Grant
 
 TOKEN_SECONDS: Final = 12 * 3600.0
+SHARE_SECONDS: Final = 2 * 3600.0
+"""Life of the demo's share: long enough to look around, short enough to see on the page."""
+DESTINATION_RADIUS_M: Final = 100.0
 _SEED: Final = 7
-_OVERRIDDEN: Final = {PREFIX + name for name in ("AUTH", "MQTT_URL", "MQTT_TOPICS", "ACCESS_KEYS")}
+_OVERRIDDEN: Final = {
+    PREFIX + name for name in ("AUTH", "MQTT_URL", "MQTT_TOPICS", "ACCESS_KEYS", "SHARE_KEYS", "DATABASE_URL")
+}
 """Settings that the demo makes itself."""
 
 
@@ -32,7 +39,15 @@ def run_demo(*, port: int | None, vehicles: int, rate: float) -> int:
         raise ValueError(f"--vehicles must be from 1 to {MAX_VEHICLES:,}")
     key = generate_key()
     given = {} if port is None else {"port": port}
-    settings = load_settings(**given, mqtt_url=EMBEDDED, mqtt_topics="fleet/#", access_keys=key, auth="required")
+    settings = load_settings(
+        **given,
+        mqtt_url=EMBEDDED,
+        mqtt_topics="fleet/#",
+        access_keys=key,
+        share_keys=generate_key(),
+        database_url="sqlite://",
+        auth="required",
+    )
     ignored = sorted(given_variables() & _OVERRIDDEN)
     if ignored:
         print(f"ignored by demo: {', '.join(ignored)}", file=sys.stderr, flush=True)
@@ -51,7 +66,7 @@ async def _demo(settings: Settings, key: str, vehicles: int, rate: float) -> int
             simulator = Simulator(f"mqtt://{server.mqtt}", Fleet(vehicles, _SEED), rate, MQTT_VERSION)
             simulator.start()
             try:
-                print(_introduction(settings, server, key, vehicles), flush=True)
+                print(_introduction(settings, server, key, vehicles, await _share(server)), flush=True)
                 await until_signal()
                 print("Stopping", flush=True)
             finally:
@@ -61,10 +76,23 @@ async def _demo(settings: Settings, key: str, vehicles: int, rate: float) -> int
     return 0
 
 
-def _introduction(settings: Settings, server: Server, key: str, vehicles: int) -> str:
-    token = mint(
-        KeyRing([key]), subject="demo", devices=["*"], groups=[], scopes=["stream"], ttl=TOKEN_SECONDS, now=time.time()
+async def _share(server: Server) -> str:
+    """The path of the link of a share of the first vehicle, on its way to the middle of the town."""
+    assert server.sharing is not None
+    now = time.time()
+    device_id = "truck-001"
+    grant = Grant(
+        ((device_id, "Van 1"),), now, trail=100, destination=Destination(*SANTIAGO, DESTINATION_RADIUS_M, "City centre")
     )
+    _, code = await server.sharing.links.create("demo", Draft(now, now + SHARE_SECONDS, grant, "Your delivery"))
+    return f"/s/{code}"
+
+
+def _introduction(settings: Settings, server: Server, key: str, vehicles: int, link: str) -> str:
+    token = mint(
+        KeyRing([key]), subject="demo", devices=["*"], groups=[], scopes=["stream", "share"], ttl=TOKEN_SECONDS,
+        now=time.time(),
+    )  # fmt: skip
     address = place(settings.host, server.port)
     watch = f"{_command()} watch truck-001,truck-002"
     page = Path(__file__).resolve().parent.parent / "examples" / "websocket_client_example.html"
@@ -89,7 +117,14 @@ def _introduction(settings: Settings, server: Server, key: str, vehicles: int) -
             f"      {page.as_uri()}#url=ws://{address}&token={token}",
             "",
         ]
-    lines += ["  Keys and token are for this run only. Ctrl-C stops it.", ""]
+    lines += [
+        "  A share link: truck-001 for anyone who has it, without an account, for two hours:",
+        "",
+        f"      {settings.public_url or f'http://{address}'}{link}",
+        "",
+        "  Keys, token and link are for this run only. Ctrl-C stops it.",
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -23,11 +23,14 @@ class Operations:
         consumer: Callable[[], ConsumerStatistics],
         handoff: Callable[[], HandoffStatistics],
         log_lines_dropped: Callable[[], int],
+        shares: Callable[[], Mapping[str, int]] | None = None,
     ) -> None:
+        """``shares`` are the counts of share links, None where there are none."""
         self._hub = hub
         self._consumer = consumer
         self._handoff = handoff
         self._log_lines_dropped = log_lines_dropped
+        self._shares = shares
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -85,6 +88,7 @@ class Operations:
                 "peak": hub.admission.peak,
                 "refused": dict(hub.admission.refused),
             },
+            **({"shares": self._shares()} if self._shares else {}),
             "log_lines_dropped": self._log_lines_dropped(),
         }
 

@@ -17,7 +17,6 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -34,17 +33,14 @@ from bridge.checks import (
     split_list,
 )
 from bridge.errors import SettingsError
+from bridge.share_settings import Count, Names, Secrets, ShareSettings
 
 PREFIX = "BRIDGE_"
 CONFIG_VARIABLE = "BRIDGE_CONFIG"
 CONFIG_DEFAULT = "telemetry-bridge.toml"
 
-Names = Annotated[tuple[str, ...], NoDecode]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode]
-Count = Annotated[int, Field(ge=0)]
 
-
-class Settings(BaseSettings):
+class Settings(ShareSettings):
     """The settings of one process: frozen, checked as a whole, unknown names refused."""
 
     model_config = SettingsConfigDict(

@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 import orjson
 from yarl import URL
 
 from bridge.backoff import full_jitter
+from bridge.client import server_address
 from bridge.errors import BridgeError
 from bridge.watch_view import Verdict, WatchState, escape, verdict
 
@@ -65,23 +66,12 @@ def stream_url(base: str, devices: str, groups: str = "") -> URL:
 
     ValueError says what is wrong and quotes no part of the URL, in case a secret stands there.
     """
-    try:
-        parts = urlsplit(base if "://" in base else f"ws://{base}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("the URL cannot be read; write ws://host:port or wss://host") from None
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    if scheme not in ("ws", "wss") or not host:
-        raise ValueError("the URL must be ws://host:port or wss://host")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("only scheme, host, port and path belong in the URL; a token has its own option")
-    path = parts.path.rstrip("/")
-    path = path if path.endswith(STREAM_PATH) else path + STREAM_PATH
+    server = server_address(base)
+    server = server._replace(path=server.path.removesuffix(STREAM_PATH) + STREAM_PATH)
     ids = ",".join(item for item in (piece.strip() for piece in devices.split(",")) if item)
     query = f"device_ids={quote(ids, safe=',*')}" if ids or not groups else ""
     query += ("&" if query and groups else "") + (f"groups={quote(groups, safe=',')}" if groups else "")
-    address = f"[{host}]" if ":" in host else host
-    text = f"{scheme}://{address}{f':{port}' if port else ''}{path}?{query if ids or groups else 'device_ids=*'}"
+    text = f"{server.url('ws')}?{query if ids or groups else 'device_ids=*'}"
     if len(text) > MAX_URL_CHARS:
         raise ValueError("too many devices for one URL; name a group, or none for all that the token allows")
     return URL(text, encoded=True)

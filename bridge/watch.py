@@ -9,18 +9,16 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self, TextIO
 
 import orjson
 
+from bridge.client import base_url, server_address, token_reader
 from bridge.stream_client import Watch, WatchError, stream_url
 from bridge.watch_view import WatchState, escape, one_line, render
 
-DEFAULT_URL: Final = "ws://127.0.0.1:8000"
-URL_VARIABLE: Final = "TELEMETRY_BRIDGE_URL"
-TOKEN_VARIABLE: Final = "TELEMETRY_BRIDGE_TOKEN"  # noqa: S105 - the name of a variable, not a token
 REFRESH_SECONDS: Final = 0.25
 """Between two drawings of the table: as fast as one reads."""
 
@@ -103,14 +101,14 @@ def run_watch(
     reached, Ctrl-C, or the reader of stdout went away. 1: no stream at that address. 2: an argument is
     wrong. 3: the server refused, or the token expired; its words are on stderr. 130: Ctrl-C before ``count``.
     """
-    base = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    base = base_url(url)
     state = WatchState()
     try:
         if count is not None and count < 1:
             raise ValueError("the count must be at least 1")
         address = stream_url(base, devices, groups)
-        read_token = _token_reader(token, token_file)
-        if read_token() and address.scheme == "ws" and address.host not in ("127.0.0.1", "::1", "localhost"):
+        read_token = token_reader(token, token_file)
+        if read_token() and server_address(base).shows_tokens():
             _say("warning: the token travels unencrypted; prefer wss://")
     except ValueError as error:
         _say(f"error: {error}")
@@ -146,23 +144,6 @@ async def _until_signalled(watch: Watch) -> None:
     assert task is not None  # asyncio.run() made it
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     await watch.run()
-
-
-def _token_reader(token: str | None, token_file: Path | None) -> Callable[[], str]:
-    """A function that gives the token of the moment. ValueError, without the token, when it cannot be one."""
-    given = token if token is not None else os.environ.get(TOKEN_VARIABLE, "") if token_file is None else ""
-
-    def read() -> str:
-        try:
-            text = given or (token_file.read_text() if token_file else "")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"the token file cannot be read: {getattr(error, 'strerror', 'not text')}") from None
-        text = text.strip()
-        if not (text.isascii() and text.isprintable()) or " " in text:
-            raise ValueError("the token holds characters that no token has")
-        return text
-
-    return read
 
 
 def _say(line: str) -> None:

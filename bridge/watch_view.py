@@ -204,8 +204,8 @@ def render(state: WatchState, now: float, place: str, size: tuple[int, int], *, 
     room = max(0, height - 3)
     cut = len(rows) > room
     shown = rows[: max(0, room - 1)] if cut else rows
-    names = [_fit(escape(device_id), MAX_CELL_COLUMNS) for device_id, _ in shown]
-    device_width = max([len("device"), *map(_width, names)])
+    names = [fit(escape(device_id), MAX_CELL_COLUMNS) for device_id, _ in shown]
+    device_width = max([len("device"), *map(text_width, names)])
     header = _line("device", device_width, ("age", "lat", "lon", "speed", "heading", "messages"))
     lines.append(_style(header, width, "4" if color else ""))
     for name, (_, row) in zip(names, shown, strict=True):
@@ -232,7 +232,7 @@ def _age(row: Row, now: float) -> str:
 
 def _line(device: str, device_width: int, cells: Sequence[str]) -> str:
     padded = (cell.rjust(columns) for cell, columns in zip(cells, (6, 10, 11, 6, 7, 8), strict=True))
-    return "  ".join((device + " " * (device_width - _width(device)), *padded))
+    return "  ".join((device + " " * (device_width - text_width(device)), *padded))
 
 
 def _cell(cells: Mapping[str, float], column: str, digits: int) -> str:
@@ -240,21 +240,21 @@ def _cell(cells: Mapping[str, float], column: str, digits: int) -> str:
 
 
 def _style(text: str, width: int, code: str) -> str:
-    fitted = _fit(text, width)
+    fitted = fit(text, width)
     return f"\x1b[{code}m{fitted}\x1b[0m" if code else fitted
 
 
-def _width(text: str) -> int:
+def text_width(text: str) -> int:
     """Terminal columns: two for East Asian wide characters, none for combining ones (UAX #11)."""
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _fit(text: str, width: int) -> str:
+def fit(text: str, width: int) -> str:
     """``text`` cut to ``width`` columns, the cut shown as ``…``."""
-    if _width(text) <= width:
+    if text_width(text) <= width:
         return text
-    while text and _width(text) > width - 1:
+    while text and text_width(text) > width - 1:
         text = text[:-1]
     return text + "…"

@@ -189,6 +189,22 @@ def test_no_token_reaches_a_log(nginx: Nginx, upstream: Upstream, credentials: C
     assert TOKEN not in logs
 
 
+@pytest.mark.parametrize(
+    "path", ["/s/Code-that-opens_1", "//s/Code-that-opens_1", "/s/Code-that-opens_1?x=1", "/s/%43ode-that-opens_1"]
+)
+def test_no_code_of_a_share_link_reaches_a_log(
+    nginx: Nginx, upstream: Upstream, credentials: Credentials, path: str
+) -> None:
+    """That a link was opened is logged, which link is not."""
+    upstream.stop()
+    with nginx.connect(credentials) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: telemetry.example.com\r\n\r\n".encode())
+        assert read_head(client).startswith("HTTP/1.1 502 ")
+    logs = nginx.logs()
+    assert '"GET /s/*** HTTP/1.1" 502' in logs
+    assert "ode-that-opens" not in logs
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/v1/stream/stats"])
 def test_the_operators_endpoints_are_not_public(
     nginx: Nginx, upstream: Upstream, credentials: Credentials, path: str

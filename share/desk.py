@@ -1,0 +1,64 @@
+"""Where tokens are made and looked at: what opens a share now, and for how many."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bridge.errors import TokenError
+from bridge.hub import Hub
+from bridge.paseto import KeyRing
+from share.links import Links
+from share.record import Share, Status
+from share.rooms import Room, Rooms, Viewer
+from share.tokens import Ticket, mint, verify
+
+DAY_SECONDS: Final = 86_400.0
+
+
+class Desk:
+    """Owned by the application, one per process."""
+
+    def __init__(self, hub: Hub, ring: KeyRing, rooms: Rooms, links: Links) -> None:
+        self._hub = hub
+        self._ring = ring
+        self._rooms = rooms
+        self._links = links
+        self.viewers = 0
+        """Open streams of all shares."""
+
+    def token_for(self, share: Share) -> tuple[str, float]:
+        """A token for an open share, and when it expires: never later than the share ends."""
+        now = self._hub.clock()
+        expires_at = min(now + self._hub.settings.share_token_seconds, share.ends_at)
+        return mint(self._ring, share.id, expires_at=expires_at, now=now), expires_at
+
+    def verify(self, token: str | None) -> Ticket:
+        """What ``token`` opens now. TokenError as of ``tokens.verify``; ``share_closed`` when its share is not open."""
+        now = self._hub.clock()
+        ticket = verify(self._ring, token, now=now, max_seconds=self._hub.settings.share_max_days * DAY_SECONDS)
+        if ticket.share_id is not None:
+            share = self._links.find_open(ticket.share_id)
+            if share is None or share.status(now) is not Status.ACTIVE:
+                raise TokenError("share_closed", "of a share that is not open")
+        return ticket
+
+    def enter(self, ticket: Ticket, viewer: Viewer) -> Room:
+        """Let ``viewer`` into the room of a verified ticket. TokenError ``too_many_viewers`` when it is full."""
+        room = self._rooms.get(ticket.share_id) if ticket.share_id is not None else None
+        if room is None:
+            assert ticket.grant is not None
+            room = self._rooms.of_grant(ticket.grant, ticket.label)
+        caps = [self._hub.settings.max_connections_per_share or None, room.share.max_viewers if room.share else None]
+        limit = min((cap for cap in caps if cap is not None), default=None)
+        if limit is not None and len(room.viewers) >= limit:
+            raise TokenError("too_many_viewers")
+        room.viewers.add(viewer)
+        self.viewers += 1
+        if ticket.share_id is not None:
+            self._links.count_viewer(ticket.share_id)
+        return room
+
+    def leave(self, room: Room, viewer: Viewer) -> None:
+        """``viewer``, which had entered, is gone."""
+        self.viewers -= 1
+        self._rooms.leave(room, viewer)

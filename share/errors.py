@@ -1,0 +1,24 @@
+"""The exceptions of the share package that more than one of its modules knows.
+
+::
+
+    BridgeError
+    ├── StorageError        the database said no; the request is answered 503 ``storage_unavailable``
+    └── BusyError           more password checks wait than may; the request is answered 429 or 503
+"""
+
+from __future__ import annotations
+
+from bridge.errors import BridgeError
+
+
+class StorageError(BridgeError):
+    """The database refused, failed, or took too long. The text is for the log and holds no stored value.
+
+    After a write nothing was changed, unless the text says that this is not known: the connection was lost, or the
+    answer did not come in time.
+    """
+
+
+class BusyError(BridgeError):
+    """Too much waits already. Nothing was done; the same request can succeed a second later."""

@@ -1,0 +1,95 @@
+"""What the routes of ``share`` have in common: answers, refusals, bodies and addresses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Self
+
+import orjson
+from aiohttp import web
+
+from bridge.checks import check_origin
+
+BODY_SECONDS: Final = 10.0
+"""For a request's body to arrive."""
+_NO_STORE: Final = {"Cache-Control": "no-store"}
+
+
+def answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A JSON answer that nobody may keep."""
+    return web.Response(
+        body=orjson.dumps(body),
+        status=status,
+        content_type="application/json",
+        headers={**_NO_STORE, **(headers or {})},
+    )
+
+
+class Problem(Exception):  # noqa: N818 - an answer, not an error of ours
+    """A refusal: status, ``code`` for programs, ``message`` for people, and more fields of the body."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        extra: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+        self.extra = extra or {}
+        self.headers = headers or {}
+        super().__init__(code)
+
+    def response(self) -> web.Response:
+        return answer({"code": self.code, "message": self.message, **self.extra}, self.status, self.headers)
+
+    @classmethod
+    def storage(cls) -> Self:
+        """The database has not taken a change, or not answered: nothing was done."""
+        return cls(
+            503, "storage_unavailable", "the database did not take it and nothing was changed; try again",
+            headers={"Retry-After": "5"},
+        )  # fmt: skip
+
+
+async def read_body(request: web.Request, max_bytes: int) -> bytes:
+    """The whole body.
+
+    Problem 413 when it is longer than ``max_bytes``, 408 when it takes BODY_SECONDS, 400 when it breaks off or is not
+    what its headers say.
+    """
+    too_long = Problem(413, "too_large", f"a body may have at most {max_bytes} bytes")
+    if (request.content_length or 0) > max_bytes:
+        raise too_long
+    data = b""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.content.iter_any():
+                data += chunk
+                if len(data) > max_bytes:
+                    raise too_long
+    except TimeoutError:
+        raise Problem(408, "too_slow", f"the body did not arrive within {BODY_SECONDS:g} s") from None
+    except (ConnectionError, web.RequestPayloadError):  # gone, or such as a gzip that is none: no bug of ours
+        request.content.feed_eof()  # aiohttp would read on after the answer, and log an ERROR
+        request.protocol.close()  # after the answer: where the next request begins is not known
+        raise Problem(400, "invalid_request", "the body cannot be read") from None
+    return data
+
+
+def base_url(request: web.Request, public_url: str) -> str:
+    """How this server is reached: PUBLIC_URL or, without it, by the host that was asked. No slash at the end.
+
+    Problem 400 for a Host header that is none.
+    """
+    if public_url:
+        return public_url
+    try:
+        return check_origin(f"{request.scheme}://{request.host}")
+    except ValueError:
+        raise Problem(400, "invalid_request", "the Host header is not valid") from None

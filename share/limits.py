@@ -1,0 +1,57 @@
+"""Limits of share/ that no setting changes. Each has a unit and a reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- what names and opens a share ---------------------------------------------------------------------
+CODE_BYTES: Final = 16
+"""Random bytes of a link's code: 128 bits cannot be guessed at any rate (RFC 6749 section 10.10 asks for as much)."""
+ID_BYTES: Final = 6
+"""Random bytes of a share's id: short for people, since it opens nothing; two of a million shares rarely agree."""
+
+# --- what an operator may ask for ---------------------------------------------------------------------
+MAX_BODY_BYTES: Final = 16 * 1024
+"""One request's body. The largest honest one, 20 devices with aliases, is below 4 KiB."""
+MAX_DEVICES: Final = 20
+"""Devices of one share: a convoy. A fleet is watched with a token, not with a public link."""
+MAX_LABEL_CHARS: Final = 80
+"""Length of a label, and of a destination's name: one line at the top of a phone's screen."""
+MAX_ALIAS_CHARS: Final = 40
+"""Length of an alias: it stands beside a marker on the map, and in every message."""
+MAX_PASSWORD_CHARS: Final = 128
+"""Length of a password: four sentences. Longer ones only make the hashing of wrong ones costly."""
+MAX_MAX_VIEWERS: Final = 1_000_000
+"""Of ``max_viewers``: above what one machine serves, within every database's INTEGER."""
+MAX_TRAIL: Final = 500
+"""Past positions of each device shown to a new viewer: 40 minutes at one in 5 s, and 50 KiB on the wire."""
+DEFAULT_TRAIL: Final = 100
+"""The trail of a share whose maker does not choose: the last minutes, enough to see where it comes from."""
+MAX_DELAY_SECONDS: Final = 3600.0
+"""Of ``delay_s``: what waits is kept in memory. An hour hides where somebody is now."""
+MIN_PRECISION_M: Final = 10.0
+"""The finest grid, metres: a receiver's own error is about as large."""
+MAX_PRECISION_M: Final = 100_000.0
+"""The coarsest grid, metres: "somewhere in this region"."""
+MIN_RADIUS_M: Final = 20.0
+"""Of a destination, metres: below it a receiver's error keeps a parked car from arriving."""
+MAX_RADIUS_M: Final = 10_000.0
+"""Of a destination, metres: a town."""
+DEFAULT_RADIUS_M: Final = 100.0
+"""Of a destination, metres: the street and the car park in front of the door."""
+MAX_STARTED_BEFORE_SECONDS: Final = 24 * 60 * 60.0
+"""How far ``starts_at`` may lie in the past: today's trail may be shown, a device's history may not."""
+DEFAULT_PAGE: Final = 50
+"""Shares in one answer to a list whose caller does not choose: a screen or two."""
+MAX_PAGE: Final = 200
+"""Shares in one answer to a list: about 200 KiB of JSON, 2 ms of the loop."""
+
+# --- what is written behind ---------------------------------------------------------------------------
+VIEWERS_SECONDS: Final = 5.0
+"""Between two writes of how many viewers came. A crash loses the count of so long, and nothing else."""
+ARRIVALS_SECONDS: Final = 5.0
+"""Between two tries to store that a share has ended by arrival; the end itself takes effect at once."""
+PURGE_SECONDS: Final = 3600.0
+"""Between two looks for shares that are over for longer than they are kept: days, so an hour is exact enough."""
+MAX_WAITING_CHANGES: Final = 100
+"""Changes and revocations that wait for one another's writing: at 1 ms each none waits; more is a stuck database."""

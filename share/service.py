@@ -1,0 +1,117 @@
+"""Share links put together: started and stopped with the server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import lru_cache
+
+from aiohttp import web
+
+from bridge.decoding.position import PositionReader
+from bridge.errors import SettingsError, StartError
+from bridge.hub import Hub
+from bridge.paseto import KeyRing
+from bridge.settings import Settings
+from share.database_url import check_database_url
+from share.desk import DAY_SECONDS, Desk
+from share.errors import StorageError
+from share.http import Problem
+from share.links import Links
+from share.operator_routes import OperatorRoutes
+from share.page import Page
+from share.passwords import Passwords
+from share.public_routes import PublicRoutes
+from share.rooms import Rooms
+from share.store import Store
+
+REMEMBERED_POSITIONS = 256
+"""Payloads whose position is kept for the next channel of the same device: a turn has at most 128 messages."""
+
+
+class Sharing:
+    """The share links of one process. ``links`` is for whoever makes shares without a request: the demo."""
+
+    def __init__(self, hub: Hub, ring: KeyRing, store: Store, passwords: Passwords) -> None:
+        settings = hub.settings
+        read = lru_cache(REMEMBERED_POSITIONS)(PositionReader(settings.position_pointers).read)
+        self.passwords = passwords
+        self._rooms = Rooms(hub, read)
+        self.links = Links(
+            store,
+            self._rooms,
+            clock=hub.clock,
+            deadlines=hub.deadlines,
+            max_shares=settings.max_shares,
+            retention_seconds=settings.share_retention_days * DAY_SECONDS,
+            call_later=hub.call_later,
+        )
+        self._rooms.arrivals = self.links
+        self.desk = Desk(hub, ring, self._rooms, self.links)
+        self._parts = (
+            OperatorRoutes(hub, self.links, passwords),
+            PublicRoutes(hub, self.desk, self.links, self._rooms, passwords),
+            Page(settings.map_tiles_url, settings.map_attribution, public_url=settings.public_url),
+        )
+
+    def routes(self) -> list[web.RouteDef]:
+        return [route for part in self._parts for route in part.routes()]
+
+    def statistics(self) -> dict[str, int]:
+        """Counts only, for the operator."""
+        return {"open": len(self.links), "viewers": self.desk.viewers}
+
+
+@asynccontextmanager
+async def sharing(hub: Hub) -> AsyncIterator[Sharing]:
+    """Share links from start to stop. SettingsError or StartError when they cannot be."""
+    ring, url = share_ring(hub.settings), database_url(hub.settings)
+    store, passwords = Store(url), Passwords()
+    await store.open()
+    try:
+        made = Sharing(hub, ring, store, passwords)
+        try:
+            await made.links.load()
+        except StorageError as error:
+            raise StartError(f"the database cannot be read: {error}") from None
+        try:
+            yield made
+        finally:
+            await made.links.close()
+    finally:
+        passwords.close()
+        await store.close()
+
+
+def share_ring(settings: Settings) -> KeyRing:
+    """The share keys. SettingsError when one is wrong, or is an access key as well."""
+    name = "BRIDGE_SHARE_KEYS"
+    try:
+        ring = KeyRing(key.get_secret_value() for key in settings.share_keys)
+        access = KeyRing(key.get_secret_value() for key in settings.access_keys) if settings.access_keys else None
+    except ValueError as error:
+        raise SettingsError([(name, str(error))]) from None
+    if access is not None and access.key_ids & ring.key_ids:
+        raise SettingsError([(name, "a key is also in BRIDGE_ACCESS_KEYS: an access token would open shares")])
+    return ring
+
+
+def database_url(settings: Settings) -> str:
+    """The database's URL. SettingsError when it is none; never quotes it."""
+    try:
+        return check_database_url(settings.database_url.get_secret_value())
+    except ValueError as error:
+        raise SettingsError([("BRIDGE_DATABASE_URL", str(error))]) from None
+
+
+async def _off(_request: web.Request) -> web.Response:
+    return Problem(404, "sharing_off", "share links are off; set BRIDGE_SHARE_KEYS").response()
+
+
+ROUTES_OFF = [
+    web.route("*", "/api/v1/shares", _off),
+    web.route("*", "/api/v1/shares/{id}", _off),
+    web.route("*", "/api/v1/public/share-location/{call}", _off),
+    web.get("/s/{code}", _off),
+]
+"""What stands in the place of share links where there are none: better than a bare 404."""

@@ -1,0 +1,226 @@
+// A shared location, live, for a person who got a link. This file holds the page together: what the session says
+// becomes a state, and the state and the devices become a cover with words, or a map with a card.
+
+import { Card, put } from "./card.js";
+import { now } from "./clock.js";
+import { Devices } from "./devices.js";
+import { MapView } from "./map.js";
+import { Session } from "./session.js";
+import { clean, Words } from "./words.js";
+
+const DRAW_MS = 200;               // between two drawings, however much arrives
+const ANNOUNCE_MS = 60000;         // between two spoken lines about movement; a change of state is spoken at once
+const GRID_RADIUS = Math.SQRT1_2;  // of a grid square's side: a circle of this radius holds the square
+const COVER_ICONS = new Map(Object.entries({
+  loading: "loading", password: "lock", upcoming: "clock", ended: "clock", arrived: "flag", revoked: "stop", unknown: "broken",
+  full: "people", busy: "clock", unreachable: "cloud",
+}));
+const ENDS = new Set(["ended", "arrived", "revoked", "unknown"]);
+
+const $ = (selector) => document.querySelector(selector);
+const config = JSON.parse(document.body.dataset.config);
+const words = new Words(config.texts, config.language);
+const devices = new Devices();
+const page = { phase: "loading", detail: {}, share: null, upstream: true, chosen: null, opened: false, retryAt: 0 };
+let map = null, drawnAt = 0, scheduled = false, spoken = "", spokenAt = 0, spokenState = "";
+const card = new Card(words, choose);
+
+/* ---- what the session says ---- */
+
+const listener = {
+  phase(phase, detail = {}) {
+    Object.assign(page, { phase, detail, retryAt: detail.wait ? Date.now() + detail.wait * 1000 : 0 });
+    if (phase === "open") page.opened = page.upstream = true;   // the server says when it is not
+    if (ENDS.has(phase)) {         // nobody may go on looking at what is not shared any more
+      devices.clear();
+      map?.forget();
+    }
+    if (phase === "password") passwordAsked(detail);
+    draw();
+  },
+  share(share) {
+    if (share === null || typeof share !== "object" || !Array.isArray(share.devices)) return;
+    const number = (value) => (Number.isFinite(value) ? value : 0), { destination: to } = share;
+    page.share = {
+      label: String(share.label ?? ""), endsAt: Date.parse(share.ends_at), precision: number(share.precision_m), delay: number(share.delay_s),
+      destination: Number.isFinite(to?.lat) && Number.isFinite(to?.lon) ? { lat: to.lat, lon: to.lon, radius_m: number(to.radius_m), name: clean(to.name ?? "") } : null,
+    };
+    devices.name(share.devices.map(({ alias }) => String(alias)));
+    for (const { alias, position } of share.devices) if (position) devices.take(String(alias), position, { replay: true, first: true, now: now(), delay: page.share.delay * 1000 });
+    soon();
+  },
+  message({ alias, id, replay, data }) {
+    if (devices.take(String(alias), data, { id, replay: replay === true, now: now(), delay: (page.share?.delay || 0) * 1000 })) soon();
+  },
+  upstream(up) {
+    page.upstream = up;
+    draw();
+  },
+};
+
+/* ---- what the page is: one state ---- */
+
+const isLost = () => page.phase !== "open";
+function isSilent(device) {
+  return Boolean(device?.position) && now() - device.heardAt > config.silent_seconds * 1000;
+}
+const isStale = (device) => isLost() || !page.upstream || isSilent(device);
+const chosen = () => devices.get(page.chosen) || devices.all().find(({ position }) => position) || devices.all()[0];
+
+function covered() {               // the words that fill the page when there is nothing to look at; null: the map
+  const { phase, detail } = page;
+  if (phase === "open" || (page.opened && !ENDS.has(phase) && phase !== "password" && phase !== "upcoming")) return null;
+  const wait = words.duration(Math.max(1, (page.retryAt - Date.now()) / 1000));
+  const name = phase === "lost" ? "unreachable" : phase, at = detail.startsAt;
+  const values = { wait, time: Number.isFinite(at) ? words.time(at, now()) : "" };
+  let text = words.say(name + "_text", values);
+  if (name === "arrived" && page.share?.destination?.name) text = words.say("arrived_at", page.share.destination);
+  const more = name === "upcoming" && Number.isFinite(at) ? words.say("upcoming_more", { in: words.until(at - now()) }) : "";
+  return { name, title: words.say(name + "_title"), text, more };
+}
+
+function shown() {                 // the state in a word or two, on the card
+  const state = (kind, name, values = {}, hint = true) => ({ kind, name, title: words.say(name + "_title", values), hint: hint ? words.say(name + "_text", values) : "" });
+  const { phase } = page, all = devices.all(), silent = all.filter(isSilent);
+  if (phase === "full" || phase === "busy") return state("wait", phase, { wait: words.duration(Math.max(1, (page.retryAt - Date.now()) / 1000)) });
+  if (phase !== "open") return state("wait", "lost");
+  if (!page.upstream) return state("wait", "upstream");
+  if (!all.some(({ position }) => position)) return state("wait", "waiting");
+  if (silent.length && silent.length === all.filter(({ position }) => position).length) {
+    const last = Math.max(...silent.map(({ position, heardAt }) => position.shownAt ?? heardAt));
+    return state("silent", "silent", { time: last ? words.time(last, now()) : "–" });
+  }
+  return { ...state("live", "live", {}, false), hint: silent.length ? words.say("silent_some", { names: silent.map(({ alias }) => clean(alias)).join(", ") }) : "" };
+}
+
+/* ---- drawing ---- */
+
+function soon() {                  // at most every DRAW_MS, and not while nobody can see it
+  if (scheduled || document.hidden) return;
+  scheduled = true;
+  setTimeout(() => requestAnimationFrame(() => { scheduled = false; draw(); }), Math.max(0, drawnAt + DRAW_MS - performance.now()));
+}
+
+function draw() {
+  if (document.hidden && map) return;
+  drawnAt = performance.now();
+  const cover = covered();
+  $("#cover").hidden = !cover;
+  $("#live").hidden = Boolean(cover);
+  document.body.dataset.state = cover ? cover.name : shown().name;
+  document.title = title();
+  if (cover) drawCover(cover);
+  else drawLive();
+}
+
+function drawCover({ name, title: heading, text, more }) {
+  put("#cover-title", heading);
+  put("#cover-text", text);
+  put("#cover-more", more);
+  $("#cover-more").hidden = !more;
+  $("#cover-icon").dataset.icon = COVER_ICONS.get(name) || "loading";
+  $("#password-form").hidden = name !== "password";
+  if (name === "password") passwordWait();
+  speak(name, `${heading}. ${text}`);
+}
+
+function drawLive() {
+  if (!map) openMap();
+  const all = devices.all(), device = chosen(), state = shown();
+  card.draw({ share: page.share, devices: all, device, state, now: now(), stale: isStale });
+  $("#state").dataset.name = state.name;
+  map.draw(all.map((each) => ({ ...each, stale: isStale(each), chosen: each === device && (all.length === 1 || page.chosen !== null), radius: radius(each) })), page.share.destination);
+  const line = device ? words.say("announce", { name: clean(device.alias), motion: card.motion(device, isStale(device)) }) : "";
+  speak(state.name, state.name === "live" ? `${state.title}. ${line}` : `${state.title}. ${state.hint}`);
+}
+
+const radius = ({ position }) => (page.share.precision ? page.share.precision * GRID_RADIUS : position?.accuracy || null);
+
+function title() {
+  const name = page.share && !ENDS.has(page.phase) ? clean(page.share.label) || (devices.size === 1 ? clean(devices.all()[0].alias) : "") : "";
+  return name ? `${name} · ${words.say("page_title")}` : words.say("page_title");
+}
+
+function speak(state, text) {      // for those who listen: a change of state at once, movement once a minute
+  if (state === spokenState && (text === spoken || Date.now() - spokenAt < ANNOUNCE_MS)) return;
+  [spokenState, spoken, spokenAt] = [state, text, Date.now()];
+  put("#announce", text);
+}
+
+/* ---- the map and its buttons ---- */
+
+function openMap() {
+  map = new MapView($("#map"), config, words, {
+    changed: (following) => { $("#follow").hidden = following; },
+    failed: (yes) => { $("#map-note").hidden = !yes; },
+    chosen: choose,
+  });
+  const wide = matchMedia("(min-width: 48rem)");
+  const measure = () => {
+    const { width, height } = $("#card").getBoundingClientRect();
+    document.documentElement.style.setProperty("--sheet", (wide.matches ? 0 : height) + "px");
+    map.cover(wide.matches ? width + 16 : 0, wide.matches ? 0 : height);
+    soon();
+  };
+  new ResizeObserver(measure).observe($("#card"));
+  addEventListener("resize", measure);
+  measure();
+  $("#zoom-in").addEventListener("click", () => map.zoom(1));
+  $("#zoom-out").addEventListener("click", () => map.zoom(-1));
+  $("#fit").addEventListener("click", showAll);
+  $("#follow").addEventListener("click", () => { map.follow(true); $("#map").focus({ preventScroll: true }); draw(); });
+}
+
+function showAll() {               // one: a look at where it is and where it goes; several: all of them are followed
+  page.chosen = null;
+  map.follow(devices.size > 1);
+  map.fit(devices.all(), page.share.destination);
+  draw();
+}
+
+function choose(alias) {
+  page.chosen = alias;
+  map.follow(true);
+  const { position } = devices.get(alias) || {};
+  if (position) map.show(position);
+  draw();
+}
+
+/* ---- the password ---- */
+
+function passwordAsked({ wrong, wait }) {
+  const field = $("#password");
+  field.setAttribute("aria-invalid", String(Boolean(wrong)));
+  put("#password-error", wait ? words.say("password_limited", { wait: words.duration(wait) }) : wrong ? words.say("password_wrong") : "");
+  draw();
+  field.focus();
+  if (wrong) field.select();
+}
+
+function passwordWait() {          // told to slow down: the button works again when the time is over
+  const waiting = page.retryAt > Date.now();
+  $("#password-send").disabled = waiting || page.detail.sent === true;
+  if (page.retryAt && !waiting) {
+    page.retryAt = 0;
+    put("#password-error", "");
+  }
+}
+
+$("#password-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if ($("#password-send").disabled) return;
+  page.detail = { sent: true };
+  put("#password-error", "");
+  passwordWait();
+  session.open($("#password").value);
+});
+
+/* ---- begin ---- */
+
+// A link at the end of a sentence often comes with the sentence's full stop.
+const segment = location.pathname.split("/").pop().replace(/(?:[.,;:!?)>\]'"]|%\w\w)+$/, "");
+const session = new Session(segment, listener);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) draw(); });
+setInterval(() => { if (!document.hidden) draw(); }, 1000);   // ages grow even when nothing comes
+draw();
+session.start();
