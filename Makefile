@@ -35,7 +35,7 @@ format: $(STAMPS)/dev ## rewrite the code in the house style
 bench: $(STAMPS)/dev ## measure beside the peers (ARGS to choose, see bench/README.md)
 	$(BIN)/python bench/run.py $(ARGS)
 
-parts: ## install what the tests run beside Python: Mosquitto, nginx, Chromium
+parts: ## install what the tests run beside Python: Mosquitto, nginx, Chromium, PostgreSQL, Node.js
 	@.ci/install-parts
 
 lock: $(BIN)/uv ## bring requirements/*.txt in line with pyproject.toml, keeping the releases that fit

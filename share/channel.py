@@ -134,9 +134,12 @@ class Channel(Cohort):
         """Never a whole trail at once: it is several times what a socket may have waiting."""
         for device in self._devices.values():
             shown = 0
-            while part := [entry for entry in device.shown() if entry[0] > shown][:REPLAY_POSITIONS]:
-                shown = part[-1][0]
+            while True:
+                part = [entry for entry in device.shown() if entry[0] > shown][:REPLAY_POSITIONS]
                 yield [public_frame(self._id(number), device.alias, body, replay=True) for number, body in part]
+                if len(part) < REPLAY_POSITIONS:
+                    break
+                shown = part[-1][0]
 
     def _id(self, sequence: int) -> str:
         return f"{self._epoch}-{sequence}"

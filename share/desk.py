@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from bridge.errors import TokenError
@@ -33,13 +34,18 @@ class Desk:
         return mint(self._ring, share.id, expires_at=expires_at, now=now), expires_at
 
     def verify(self, token: str | None) -> Ticket:
-        """What ``token`` opens now. TokenError as of ``tokens.verify``; ``share_closed`` when its share is not open."""
+        """What ``token`` opens now, and until when: no longer than its share goes on.
+
+        TokenError as of ``tokens.verify``; ``share_closed`` when its share is not open.
+        """
         now = self._hub.clock()
         ticket = verify(self._ring, token, now=now, max_seconds=self._hub.settings.share_max_days * DAY_SECONDS)
         if ticket.share_id is not None:
             share = self._links.find_open(ticket.share_id)
             if share is None or share.status(now) is not Status.ACTIVE:
                 raise TokenError("share_closed", "of a share that is not open")
+            if share.ends_at < ticket.expires_at:  # it was shortened since
+                return replace(ticket, expires_at=share.ends_at)
         return ticket
 
     def enter(self, ticket: Ticket, viewer: Viewer) -> Room:

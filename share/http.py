@@ -26,7 +26,7 @@ def answer(body: object, status: int = 200, headers: Mapping[str, str] | None = 
     )
 
 
-class Problem(Exception):  # noqa: N818 - an answer, not an error of ours
+class Problem(Exception):
     """A refusal: status, ``code`` for programs, ``message`` for people, and more fields of the body."""
 
     def __init__(
@@ -74,12 +74,19 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
                 if len(data) > max_bytes:
                     raise too_long
     except TimeoutError:
+        _end_after_answer(request)
         raise Problem(408, "too_slow", f"the body did not arrive within {BODY_SECONDS:g} s") from None
     except (ConnectionError, web.RequestPayloadError):  # gone, or such as a gzip that is none: no bug of ours
-        request.content.feed_eof()  # aiohttp would read on after the answer, and log an ERROR
-        request.protocol.close()  # after the answer: where the next request begins is not known
+        _end_after_answer(request)
         raise Problem(400, "invalid_request", "the body cannot be read") from None
     return data
+
+
+def _end_after_answer(request: web.Request) -> None:
+    """Close the connection when the answer is written. By itself aiohttp reads on for 10 s, and logs an ERROR if it
+    cannot."""
+    request.content.feed_eof()
+    request.protocol.close()
 
 
 def base_url(request: web.Request, public_url: str) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr
 
+from bridge.claims import parse_object
 from bridge.encoding import timestamp
 from bridge.hub import Hub
-from bridge.stream import HUB, address_of, serve_stream
+from bridge.stream import address_of, serve_stream
 from share.answers import share_answer
 from share.desk import Desk
 from share.errors import BusyError, StorageError
@@ -25,16 +30,25 @@ from share.viewer import ShareSession, begin
 STREAM_PATH: Final = "/api/v1/public/share-location/stream"
 MAX_INIT_BYTES: Final = 2048
 """A code of 22 characters and a password of 128, each perhaps written as an escape of six."""
-MAX_CODE_CHARS: Final = 64
-"""Of a code in a request; ours have 22."""
 WRONG_PASSWORDS_PER_MINUTE: Final = 10.0
-"""Of one share, whoever tries: a PIN of six digits lasts weeks. Who has the link and no password can lock others out for
-a minute at a time; the streams that are open go on until their token ends."""
+"""Of one share, whoever tries: a PIN of six digits lasts weeks. Who has the link and no password can lock others out
+for a minute at a time; the streams that are open go on until their token ends."""
+MAX_WAITING_CHECKS: Final = 16
+"""Passwords of one share that wait for one another, 20 ms each: a third of a second, and one share cannot fill the
+queue of all."""
 RETRY_SECONDS: Final = 30
 """What a client that came too often is told to wait."""
-_NOT_FOUND: Final = Problem(404, "share_not_found", "there is no such link; ask for a new one")
-_TOO_OFTEN: Final = Problem(
-    429, "rate_limited", f"too often; try again in {RETRY_SECONDS} s", headers={"Retry-After": str(RETRY_SECONDS)}
+# Made anew each time: one exception that is raised again and again keeps every frame that it came through.
+_not_found: Final = partial(Problem, 404, "share_not_found", "there is no such link; ask for a new one")
+_too_often: Final = partial(
+    Problem,
+    429,
+    "rate_limited",
+    f"too often; try again in {RETRY_SECONDS} s",
+    headers={"Retry-After": str(RETRY_SECONDS)},
+)
+_busy: Final = partial(
+    Problem, 503, "busy", "too many passwords to check at this moment; try again", headers={"Retry-After": "2"}
 )
 
 
@@ -42,7 +56,7 @@ class InitBody(BaseModel):
     """The body of ``init``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
-    code: SecretStr = Field(min_length=1, max_length=MAX_CODE_CHARS)
+    code: SecretStr
     password: SecretStr | None = None
 
 
@@ -59,6 +73,7 @@ class PublicRoutes:
         self._inits = Limiter(per_minute)
         self._streams = Limiter(per_minute)
         self._wrong = Limiter(WRONG_PASSWORDS_PER_MINUTE)
+        self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
 
     def routes(self) -> list[web.RouteDef]:
         stream = partial(
@@ -72,7 +87,7 @@ class PublicRoutes:
     def _gate(self, ip: str) -> web.Response | None:
         """Before the upgrade, which costs more than all the rest of a refusal."""
         if not self._streams.take(address_key(ip), self._hub.monotonic()):
-            return _TOO_OFTEN.response()
+            return _too_often().response()
         most = self._hub.settings.max_public_connections
         if most and self._desk.viewers >= most:
             return Problem(
@@ -84,13 +99,12 @@ class PublicRoutes:
         """The code of a link, and perhaps a password, for a token."""
         try:
             if not self._inits.take(address_key(address_of(request)), self._hub.monotonic()):
-                raise _TOO_OFTEN
+                raise _too_often()
             body = _parse(await read_body(request, MAX_INIT_BYTES))
             share = await self._share(body)
             token, expires_at = self._desk.token_for(share)
             room = self._rooms.get(share.id)
-            if room is None:  # it ended while we looked
-                raise _over(share)
+            assert room is not None  # an open share has one
             base = base_url(request, self._hub.settings.public_url)
             return answer(
                 {
@@ -105,48 +119,73 @@ class PublicRoutes:
 
     async def _share(self, body: InitBody) -> Share:
         """The open share of the code in ``body``. Problem when there is none, or its password is another."""
+        share = await self._find(body.code.get_secret_value())
+        await self._check_password(share, body.password)
+        if share.password_hash is not None:  # to check a password takes a while
+            share = await self._find(body.code.get_secret_value())
+        if share.status(self._hub.clock()) is Status.UPCOMING:
+            raise Problem(
+                403, "share_not_started", "the share has not begun yet", {"starts_at": timestamp(share.starts_at)}
+            )
+        return share
+
+    async def _find(self, code: str) -> Share:
+        """The share of ``code``, upcoming or active. Problem when there is none, or none any more."""
         try:
-            share = await self._links.find_by_code(body.code.get_secret_value())
+            share = await self._links.find_by_code(code)
         except StorageError:
             raise Problem.storage() from None
         if share is None:
-            raise _NOT_FOUND
+            raise _not_found()
         if share.status(self._hub.clock()) in (Status.ENDED, Status.REVOKED):
             raise _over(share)
-        await self._check_password(share, body.password)
-        # Looked at again: to check a password takes a while.
-        now = self._hub.clock()
-        current = self._links.find_open(share.id)
-        if current is None or current.status(now) not in (Status.UPCOMING, Status.ACTIVE):
-            raise _over(current or share)
-        if current.status(now) is Status.UPCOMING:
-            raise Problem(
-                403, "share_not_started", "the share has not begun yet", {"starts_at": timestamp(current.starts_at)}
-            )
-        return current
+        return share
 
     async def _check_password(self, share: Share, password: SecretStr | None) -> None:
+        """One after the other for each share: of many wrong ones that come together, too, only so many are tried."""
         if share.password_hash is None:
             return
         if password is None:
             raise Problem(401, "password_required", "this share asks for a password")
-        if not self._wrong.has(share.id, self._hub.monotonic()):
-            raise _TOO_OFTEN
+        turn = self._turns.get(share.id)
+        if turn is None:
+            turn = self._turns[share.id] = _Turn()
+        async with turn.taken():
+            if not self._wrong.has(share.id, self._hub.monotonic()):
+                raise _too_often()
+            try:
+                right = await self._passwords.verify(share.password_hash, password.get_secret_value())
+            except BusyError:
+                raise _busy() from None
+            if not right:
+                self._wrong.take(share.id, self._hub.monotonic())
+                raise Problem(403, "password_wrong", "the password is another one")
+
+
+class _Turn:
+    """Whose turn it is to have a password of one share checked. There while somebody waits."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Wait for the turn and have it. Problem when MAX_WAITING_CHECKS wait already."""
+        if self._waiting >= MAX_WAITING_CHECKS:
+            raise _busy()
+        self._waiting += 1
         try:
-            right = await self._passwords.verify(share.password_hash, password.get_secret_value())
-        except BusyError:
-            raise Problem(
-                503, "busy", "too many passwords to check at this moment; try again", headers={"Retry-After": "2"}
-            ) from None
-        if not right:
-            self._wrong.take(share.id, self._hub.monotonic())
-            raise Problem(403, "password_wrong", "the password is another one")
+            async with self._lock:
+                yield
+        finally:
+            self._waiting -= 1
 
 
 def _parse(data: bytes) -> InitBody:
     try:
-        return InitBody.model_validate_json(data)
-    except ValidationError:
+        return InitBody.model_validate(parse_object(data))
+    except ValueError:  # ValidationError is one
         raise Problem(400, "invalid_request", 'send {"code": "…"}, and "password" if there is one') from None
 
 

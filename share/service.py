@@ -23,7 +23,7 @@ from share.page import Page
 from share.passwords import Passwords
 from share.public_routes import PublicRoutes
 from share.rooms import Rooms
-from share.store import Store
+from share.seams import Store
 
 REMEMBERED_POSITIONS = 256
 """Payloads whose position is kept for the next channel of the same device: a turn has at most 128 messages."""
@@ -65,8 +65,10 @@ class Sharing:
 @asynccontextmanager
 async def sharing(hub: Hub) -> AsyncIterator[Sharing]:
     """Share links from start to stop. SettingsError or StartError when they cannot be."""
+    from share.store import Store as Database  # SQLAlchemy takes a third of a second, which others need not wait
+
     ring, url = share_ring(hub.settings), database_url(hub.settings)
-    store, passwords = Store(url), Passwords()
+    store, passwords = Database(url), Passwords()
     await store.open()
     try:
         made = Sharing(hub, ring, store, passwords)

@@ -22,7 +22,7 @@ def tile_origins(template: str) -> tuple[str, ...]:
     if template.startswith("/") and not template.startswith("//"):
         return ()
     origins = []
-    for subdomain in SUBDOMAINS if "{s}" in template.split("?")[0] else "a":
+    for subdomain in SUBDOMAINS if "{s}" in template.split("?", maxsplit=1)[0] else "a":
         try:
             parts = urlsplit(template.replace("{s}", subdomain))
             host, port = parts.netloc.lower().rpartition("@")[2], parts.port

@@ -21,9 +21,9 @@ from bridge.selection import DEVICE_ID_RULE, is_device_id
 from share.grant import DEFAULT_FIELDS, FIELDS, Grant
 from share.limits import (
     MAX_DELAY_SECONDS,
+    MAX_DEVICES,
     MAX_LABEL_CHARS,
     MAX_PRECISION_M,
-    MAX_DEVICES,
     MAX_TRAIL,
     MIN_PRECISION_M,
 )

@@ -100,11 +100,12 @@ class ShareDialogue(Dialogue):
 class ShareSession(Session):
     """One viewer's WebSocket."""
 
-    __slots__ = ("_desk",)
+    __slots__ = ("_desk", "_share_untold")
     credential: ShareCredential
 
     def __init__(self, hub: Hub, ip: str, desk: Desk) -> None:
         self._desk = desk
+        self._share_untold = False
         super().__init__(hub, ip)
 
     def _make_credential(self) -> Credential:
@@ -133,13 +134,27 @@ class ShareSession(Session):
         self.hub.broker.pump(self.subscription)
 
     def tell_share(self) -> None:
-        """The share was changed: say so, and end at its new end if that is sooner."""
+        """The share was changed: say so, and end at its new end if that is sooner.
+
+        One that takes no data is told with the first ping that it takes.
+        """
         room = self.credential.room
         if room is None or room.share is None or self.ended:
             return
         self.credential.end_by(room.share.ends_at)
-        if self.takes_data:
+        self._share_untold = not self.takes_data
+        if not self._share_untold:
             self.send(event_frame("share", share_data(room, room.share.ends_at)))
+
+    def ping(self) -> None:
+        if self._share_untold:
+            self.tell_share()
+        super().ping()
+
+    def expire(self, *frames: bytes, reason: CloseReason = CloseReason.EXPIRED) -> None:
+        # The room's channel goes now, and members must not outlive it, not even those whose end had begun.
+        self.hub.broker.forget(self.subscription)
+        super().expire(*frames, reason=reason)
 
 
 def begin(session: ShareSession, request: web.Request) -> None:

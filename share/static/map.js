@@ -56,7 +56,11 @@ export class MapView {
     this.#map.on("zoomstart", () => { this.#held = true; }).on("zoomend", () => { this.#held = false; });
     for (const name of ["touchstart", "touchend", "touchcancel"]) element.addEventListener(name, ({ touches }) => { this.#held = touches.length > 0; }, { passive: true });
     element.addEventListener("wheel", () => this.#zoomed(), { passive: true });
-    element.addEventListener("keydown", ({ key }) => { if (key.startsWith("Arrow")) this.follow(false); });
+    element.addEventListener("keydown", ({ key }) => {
+      if (!key.startsWith("Arrow")) return;
+      this.#map.stop();            // Leaflet hears no key while it glides
+      this.follow(false);
+    });
   }
 
   #tiles({ tiles, attribution }, failed) {
@@ -179,7 +183,7 @@ export class MapView {
     if (!parts) {
       parts = icon("device", ARROW);
       parts.circle = L.circle(at, { radius: 1, className: "accuracy", interactive: false }).addTo(this.#map);
-      parts.trail = L.polyline([], { className: "trail", interactive: false, smoothFactor: 1.5 }).addTo(this.#map);
+      parts.trail = L.polyline([], { className: "trail", interactive: false, smoothFactor: 0, noClip: true }).addTo(this.#map);
       parts.marker = L.marker(at, { icon: parts.icon, keyboard: several, interactive: several }).addTo(this.#map);
       if (several) parts.marker.on("click", () => this.chosen(alias));
       const element = parts.marker.getElement();
@@ -197,7 +201,7 @@ export class MapView {
     element.dataset.sign = arrow ? "arrow" : "dot";
     element.dataset.stale = String(stale);
     element.dataset.chosen = String(chosen);
-    parts.trail.getElement().toggleAttribute("data-stale", stale);
+    for (const part of [parts.trail, parts.circle]) part.getElement().toggleAttribute("data-stale", stale);
     const name = several ? alias : "";
     if (parts.label.textContent !== name) parts.label.textContent = name;
   }

@@ -15,7 +15,8 @@ export class Words {
   }
 
   #unit(value, unit, digits = 0) {
-    return new Intl.NumberFormat(this.locale, { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: digits }).format(value);
+    return new Intl.NumberFormat(this.locale, { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: digits })
+      .format(value).replaceAll(" ", "\u00a0");   // a number and its unit stay on one line
   }
 
   speed(kmh) { return this.#unit(Math.round(kmh), "kilometer-per-hour"); }
