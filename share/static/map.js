@@ -5,7 +5,7 @@ const NEAR_ZOOM = 15, WORLD_ZOOM = 2, MAX_ZOOM = 19;
 const TILE_FAILURES = 3;           // that many with none loaded in between: there is no map
 const PADDING = 56;                // pixels kept free round what is fitted
 const SVG = "http://www.w3.org/2000/svg";
-const ARROW = "M0-13 9.500 11 0 6.500-9.500 11Z";
+const ARROW = "M0-13 9.5 11 0 6.5-9.5 11Z";
 const FLAG = "M-7 14v-28M-7-13c5-4 9 4 15 0v11c-6 4-10-4-15 0";
 
 function icon(name, path) {
@@ -54,7 +54,8 @@ export class MapView {
     this.#map.on("dragstart", () => this.follow(false));
     // Nothing moves under a finger, nor in the middle of a zoom.
     this.#map.on("zoomstart", () => { this.#held = true; }).on("zoomend", () => { this.#held = false; });
-    for (const name of ["touchstart", "touchend", "touchcancel"]) element.addEventListener(name, ({ touches }) => { this.#held = touches.length > 0; }, { passive: true });
+    const touched = ({ touches }) => { this.#held = touches.length > 0; };
+    for (const name of ["touchstart", "touchend", "touchcancel"]) element.addEventListener(name, touched, { passive: true });
     element.addEventListener("wheel", () => this.#zoomed(), { passive: true });
     element.addEventListener("keydown", ({ key }) => {
       if (!key.startsWith("Arrow")) return;

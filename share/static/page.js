@@ -42,11 +42,15 @@ const listener = {
     if (share === null || typeof share !== "object" || !Array.isArray(share.devices)) return;
     const number = (value) => (Number.isFinite(value) ? value : 0), { destination: to } = share;
     page.share = {
-      label: String(share.label ?? ""), endsAt: Date.parse(share.ends_at), precision: number(share.precision_m), delay: number(share.delay_s),
-      destination: Number.isFinite(to?.lat) && Number.isFinite(to?.lon) ? { lat: to.lat, lon: to.lon, radius_m: number(to.radius_m), name: clean(to.name ?? "") } : null,
+      label: String(share.label ?? ""), endsAt: Date.parse(share.ends_at),
+      precision: number(share.precision_m), delay: number(share.delay_s), destination: null,
     };
+    if (Number.isFinite(to?.lat) && Number.isFinite(to?.lon)) {
+      page.share.destination = { lat: to.lat, lon: to.lon, radius_m: number(to.radius_m), name: clean(to.name ?? "") };
+    }
     devices.name(share.devices.map(({ alias }) => String(alias)));
-    for (const { alias, position } of share.devices) if (position) devices.take(String(alias), position, { replay: true, first: true, now: now(), delay: page.share.delay * 1000 });
+    const told = { replay: true, first: true, now: now(), delay: page.share.delay * 1000 };
+    for (const { alias, position } of share.devices) if (position) devices.take(String(alias), position, told);
     soon();
   },
   message({ alias, id, replay, data }) {
@@ -67,12 +71,13 @@ function isSilent(device) {
 const isStale = (device) => isLost() || !page.upstream || isSilent(device);
 const chosen = () => devices.get(page.chosen) || devices.all().find(({ position }) => position) || devices.all()[0];
 
+const remaining = () => words.duration(Math.max(1, (page.retryAt - Date.now()) / 1000));
+
 function covered() {               // the words that fill the page when there is nothing to look at; null: the map
   const { phase, detail } = page;
   if (phase === "open" || (page.opened && !ENDS.has(phase) && phase !== "password" && phase !== "upcoming")) return null;
-  const wait = words.duration(Math.max(1, (page.retryAt - Date.now()) / 1000));
   const name = phase === "lost" ? "unreachable" : phase, at = detail.startsAt;
-  const values = { wait, time: Number.isFinite(at) ? words.time(at, now()) : "" };
+  const values = { wait: remaining(), time: Number.isFinite(at) ? words.time(at, now()) : "" };
   let text = words.say(name + "_text", values);
   if (name === "arrived" && page.share?.destination?.name) text = words.say("arrived_at", page.share.destination);
   const more = name === "upcoming" && Number.isFinite(at) ? words.say("upcoming_more", { in: words.until(at - now()) }) : "";
@@ -80,9 +85,10 @@ function covered() {               // the words that fill the page when there is
 }
 
 function shown() {                 // the state in a word or two, on the card
-  const state = (kind, name, values = {}, hint = true) => ({ kind, name, title: words.say(name + "_title", values), hint: hint ? words.say(name + "_text", values) : "" });
+  const state = (kind, name, values = {}) => (
+    { kind, name, title: words.say(name + "_title", values), hint: words.say(name + "_text", values) });
   const { phase } = page, all = devices.all(), silent = all.filter(isSilent);
-  if (phase === "full" || phase === "busy") return state("wait", phase, { wait: words.duration(Math.max(1, (page.retryAt - Date.now()) / 1000)) });
+  if (phase === "full" || phase === "busy") return state("wait", phase, { wait: remaining() });
   if (phase !== "open") return state("wait", "lost");
   if (!page.upstream) return state("wait", "upstream");
   if (!all.some(({ position }) => position)) return state("wait", "waiting");
@@ -90,7 +96,8 @@ function shown() {                 // the state in a word or two, on the card
     const last = Math.max(...silent.map(({ position, heardAt }) => position.shownAt ?? heardAt));
     return state("silent", "silent", { time: last ? words.time(last, now()) : "–" });
   }
-  return { ...state("live", "live", {}, false), hint: silent.length ? words.say("silent_some", { names: silent.map(({ alias }) => clean(alias)).join(", ") }) : "" };
+  const names = silent.map(({ alias }) => clean(alias)).join(", ");
+  return { kind: "live", name: "live", title: words.say("live_title"), hint: names ? words.say("silent_some", { names }) : "" };
 }
 
 /* ---- drawing ---- */
@@ -129,7 +136,9 @@ function drawLive() {
   const all = devices.all(), device = chosen(), state = shown();
   card.draw({ share: page.share, devices: all, device, state, now: now(), stale: isStale });
   $("#state").dataset.name = state.name;
-  map.draw(all.map((each) => ({ ...each, stale: isStale(each), chosen: each === device && (all.length === 1 || page.chosen !== null), radius: radius(each) })), page.share.destination);
+  const marked = (each) => each === device && (all.length === 1 || page.chosen !== null);
+  const drawn = all.map((each) => ({ ...each, stale: isStale(each), chosen: marked(each), radius: radius(each) }));
+  map.draw(drawn, page.share.destination);
   const line = device ? words.say("announce", { name: clean(device.alias), motion: card.motion(device, isStale(device)) }) : "";
   speak(state.name, state.name === "live" ? `${state.title}. ${line}` : `${state.title}. ${state.hint}`);
 }

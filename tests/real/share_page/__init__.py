@@ -1,0 +1,1 @@
+"""What drives the page of a share in Chromium, and a fake of the server behind it."""

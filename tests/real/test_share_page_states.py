@@ -1,0 +1,261 @@
+"""The states of the page of a share, each said in its own words, and the ways between them. In Chromium."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.real.share_page.browser import SharePage
+from tests.real.share_page.fake_share import CODE, TOKEN, FakeShare, moment
+from tests.real.share_page.fixtures import chromium, page, phone
+from tests.waiting import wait_until
+
+__all__ = ["chromium", "page", "phone"]
+
+
+@pytest.mark.parametrize(
+    "status, body, state, title",
+    [
+        (404, {"code": "share_not_found"}, "unknown", "This link does not work"),
+        (404, {"code": "sharing_off"}, "unknown", "This link does not work"),
+        (400, {"code": "invalid_request"}, "unknown", "This link does not work"),
+        (410, {"code": "share_ended"}, "ended", "Sharing has ended"),
+        (410, {"code": "share_ended", "end_reason": "arrived"}, "arrived", "Arrived"),
+        (410, {"code": "share_revoked"}, "revoked", "Sharing was stopped"),
+    ],
+)
+def test_a_link_that_opens_nothing_says_why(
+    phone: SharePage, status: int, body: dict[str, Any], state: str, title: str
+) -> None:
+    """And the page does not ask again."""
+    with FakeShare() as share:
+        share.refusal = (status, body)
+        phone.open(share.link, state)
+        assert phone.text("#cover-title") == title
+        phone.run("dispatchEvent(new Event('online'))")
+        assert share.inits == [{"code": CODE}]
+        assert share.handshakes == []
+
+
+def test_a_revoked_share_is_gone_within_a_second(page: SharePage) -> None:
+    """The server's word is enough: the page says it, shows no position any more, and does not come back."""
+    with FakeShare() as share:
+        page.open(share.link, "waiting")
+        share.position(52.5, 13.4)
+        page.wait_state("live")
+        share.refusal = (410, {"code": "share_revoked"})
+        share.send("revoked", {})
+        page.wait_state("revoked", seconds=1)
+        assert page.text("#cover-title") == "Sharing was stopped"
+        assert page.markers() == {}
+        assert "52.5" not in page.words
+        wait_until(lambda: share.streams == 0)
+        assert len(share.inits) == 1
+
+
+@pytest.mark.parametrize("reason", ["", "arrived"])
+def test_an_expired_share_ends(phone: SharePage, reason: str) -> None:
+    """After `expired` and 1000 init decides; an arrival needs no more asking and says where."""
+    with FakeShare() as share:
+        share.share["destination"] = {"lat": 52.5, "lon": 13.5, "radius_m": 100, "name": "Depot"}
+        phone.open(share.link, "waiting")
+        share.position(52.5, 13.4)
+        phone.wait_state("live")
+        share.refusal = (410, {"code": "share_ended", "end_reason": reason or None})
+        share.send("expired", {"expires_at": moment(), **({"reason": reason} if reason else {})})
+        share.close(1000)
+        phone.wait_state(reason or "ended")
+        assert phone.markers() == {}
+        if reason:
+            assert phone.text("#cover-text") == "Depot was reached, and sharing has ended."
+
+
+def test_an_expired_token_of_a_living_share_is_replaced(phone: SharePage) -> None:
+    """A token that ran out while the page slept: init gives another, and the stream goes on by itself."""
+    with FakeShare() as share:
+        phone.open(share.link, "waiting")
+        share.send("expired", {"expires_at": moment()})
+        share.close(1000)
+        wait_until(lambda: len(share.handshakes) == 2)
+        wait_until(lambda: share.streams == 1)
+        share.position(52.5, 13.4)
+        phone.wait_state("live")
+        assert share.handshakes[1] == ("", f"telemetry-bridge, bearer.{TOKEN}2")
+
+
+@pytest.mark.parametrize("asked", ["by the server", "by the clock"])
+def test_the_token_is_renewed_on_the_open_socket(phone: SharePage, asked: str) -> None:
+    """At `expiring`, or 30 s before the end: a fresh token in `authenticate`, and no second connection."""
+    with FakeShare() as share:
+        share.password = "red"
+        share.token_seconds = 31 if asked == "by the clock" else 600
+        phone.open(share.link, "password")
+        phone.enter_password("red")
+        phone.wait_state("waiting")
+        share.token_seconds = 600
+        if asked == "by the server":
+            share.token_seconds = 1200
+            share.send("expiring", {"expires_at": moment(30)})
+        renewed = wait_until(lambda: share.commands)
+        assert renewed == [{"action": "authenticate", "ref": "renew", "data": {"token": f"{TOKEN}3"}}]
+        assert share.inits[-1] == {"code": CODE, "password": "red"}
+        assert len(share.handshakes) == 1
+        assert phone.state == "waiting"
+
+
+def test_a_token_that_cannot_last_longer_is_not_asked_for_again(phone: SharePage) -> None:
+    """Near the share's own end one renewal shows that there is no more; only when it is extended another is made."""
+    with FakeShare() as share:
+        share.token_seconds = 20
+        phone.open(share.link, "waiting")
+        share.token_seconds = 10
+        wait_until(lambda: len(share.inits) == 2)
+        share.send("expiring", {"expires_at": moment(10)})
+        share.send("share", {**share.share, "label": "seen"})
+        share.token_seconds = 600
+        wait_until(lambda: share.commands, 10)
+        assert len(share.inits) == 3
+
+
+def test_the_password_is_asked_for(page: SharePage) -> None:
+    """A labelled field that has the focus; a wrong one is told, the right one opens, and none is kept anywhere."""
+    with FakeShare() as share:
+        share.password = "corréct horse"
+        page.open(share.link, "password")
+        assert page.text("#cover-title") == "This link needs a password"
+        field = "const e = document.querySelector('#password'); return [e.autocomplete, e.type, e.labels[0].innerText]"
+        assert page.run(field) == ["current-password", "password", "Password"]
+        assert page.focused() == "password"
+        page.enter_password("wrong")
+        wait_until(lambda: page.text("#password-error") == "That password is not right. Check it and try again.")
+        assert page.focused() == "password"
+        page.enter_password("corréct horse")
+        page.wait_state("waiting")
+        assert [body.get("password") for body in share.inits] == [None, "wrong", "corréct horse"]
+        assert "horse" not in page.stored()
+
+
+def test_too_many_passwords_are_told(phone: SharePage) -> None:
+    """The button rests for as long as the server says, and the words say so."""
+    with FakeShare() as share:
+        share.password = "x"
+        phone.open(share.link, "password")
+        share.refusal = (429, {"code": "rate_limited"})
+        phone.enter_password("y")
+        wait_until(lambda: phone.text("#password-error").startswith("Too many tries. You can try again in 2"))
+        assert phone.run("return document.querySelector('#password-send').disabled") is True
+        share.refusal = None
+        wait_until(lambda: phone.run("return document.querySelector('#password-send').disabled") is False)
+        phone.enter_password("x")
+        phone.wait_state("waiting")
+
+
+def test_a_share_that_has_not_started_opens_by_itself(phone: SharePage) -> None:
+    """The page says when, and asks again then."""
+    with FakeShare() as share:
+        share.refusal = (403, {"code": "share_not_started", "starts_at": moment(2)})
+        phone.open(share.link, "upcoming")
+        assert phone.text("#cover-title") == "Not started yet"
+        assert phone.text("#cover-text").startswith("This location is shared from ")
+        share.refusal = None
+        phone.wait_state("waiting")
+
+
+def test_too_many_requests_wait_and_go_on(phone: SharePage) -> None:
+    """A page that is told to slow down says so and comes back by itself."""
+    with FakeShare() as share:
+        share.refusal = (429, {"code": "rate_limited"})
+        phone.open(share.link, "busy")
+        share.refusal = None
+        phone.wait_state("waiting")
+
+
+def test_a_full_share_is_told(phone: SharePage) -> None:
+    """The page says that there is no place, and tries when somebody looks again."""
+    with FakeShare() as share:
+        share.full = True
+        phone.open(share.link, "full")
+        assert phone.text("#cover-title") == "Too many people are watching"
+        share.full = False
+        wait_until(lambda: phone.run("dispatchEvent(new Event('online'))") or phone.state == "waiting")
+
+
+def test_a_silent_device_is_told(page: SharePage) -> None:
+    """No message for the time that is set: since when, a grey marker, nothing said of its speed; then it is back."""
+    with FakeShare(silent_seconds=1.5) as share:
+        page.open(share.link, "waiting")
+        share.position(52.5, 13.4, speed_kmh=50, heading_deg=10)
+        page.wait_state("live")
+        page.wait_state("silent")
+        assert page.text("#state").startswith("No signal since ")
+        assert page.text("#motion") == "Last known position"
+        assert page.markers()[""]["stale"] is True
+        share.position(52.5, 13.4, speed_kmh=50, heading_deg=10)
+        page.wait_state("live")
+        assert page.markers()[""]["stale"] is False
+
+
+def test_the_service_may_lose_the_vehicles(phone: SharePage) -> None:
+    """Told in words of its own, and over when it is over."""
+    with FakeShare() as share:
+        phone.open(share.link, "waiting")
+        share.position(52.5, 13.4)
+        phone.wait_state("live")
+        share.send("upstream", {"state": "down"})
+        phone.wait_state("upstream")
+        assert phone.text("#hint").startswith("The service has lost contact with the vehicles.")
+        share.send("upstream", {"state": "up"})
+        phone.wait_state("live")
+
+
+@pytest.mark.parametrize("how", ["restarted", "cut", "silent"])
+def test_a_lost_connection_comes_back_by_itself(phone: SharePage, how: str) -> None:
+    """A restart, a cut line, a server that says nothing any more: told, the position kept, and then live again."""
+    with FakeShare() as share:
+        if how == "silent":
+            share.heartbeat_seconds = 0.5
+        phone.open(share.link, "waiting")
+        share.position(52.5, 13.4)
+        phone.wait_state("live", "lost")
+        if how == "restarted":
+            share.stop()
+            phone.wait_state("lost")
+            assert phone.text("#state") == "Connection lost, trying again"
+            assert phone.text("#coordinates") == "52.50000, 13.40000"
+            assert phone.markers()[""]["stale"] is True
+            share.start()
+        elif how == "cut":
+            share.abort()
+        wait_until(lambda: len(share.handshakes) >= 2)
+        share.heartbeat_seconds = 25
+        wait_until(lambda: phone.run("dispatchEvent(new Event('online'))") or phone.state == "live")
+        wait_until(lambda: share.streams >= 1)
+        share.position(52.6, 13.4)
+        wait_until(lambda: phone.text("#coordinates") == "52.60000, 13.40000")
+        assert share.inits[0] == {"code": CODE}
+
+
+def test_a_refused_stream_is_not_hammered(phone: SharePage) -> None:
+    """1008 and a token that init gives again and again: the tries come further and further apart."""
+    with FakeShare() as share:
+        phone.open(share.link, "waiting")
+        began = time.monotonic()
+        for count in range(2, 5):
+            share.close(1008)
+            wait_until(partial(share.has_shaken_hands, count))
+            wait_until(lambda: share.streams == 1)
+        assert time.monotonic() - began > 0.9
+        assert len(share.inits) == 4
+
+
+def test_no_server_at_all_is_told(phone: SharePage) -> None:
+    """The first answer fails: the page says what to check, and opens when the service is back."""
+    with FakeShare() as share:
+        share.refusal = (503, {"code": "storage_unavailable"})
+        phone.open(share.link, "unreachable")
+        assert phone.text("#cover-title") == "Cannot reach the service"
+        share.refusal = None
+        phone.wait_state("waiting")
