@@ -35,6 +35,9 @@ MAX_TOKEN_SECONDS: Final = 24 * 60 * 60
 MAX_CLAIM_CHARS: Final = 256
 """Length of ``sub``, ``jti``, ``aud``, a group or a scope: an e-mail address is at most 254. They reach the log."""
 
+_FIRST_TIME: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LAST_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+"""Beyond these a time could not be told to a client."""
 _T = TypeVar("_T")
 _NOTHING: Final[tuple[str, ...]] = ()
 
@@ -134,9 +137,12 @@ def parse_time(value: object) -> float:
     if not isinstance(value, str) or _DATE_TIME.fullmatch(value) is None:
         raise ValueError("is not an RFC 3339 time with a zone, such as 2030-01-31T12:00:00Z")
     try:
-        return datetime.fromisoformat(value.upper()).timestamp()
+        at = datetime.fromisoformat(value.upper()).timestamp()
     except (ValueError, OverflowError):
         raise ValueError("is not a date of the calendar") from None
+    if not _FIRST_TIME <= at <= _LAST_TIME:  # such as the first of the year 1, an hour east of UTC
+        raise ValueError("is not within the years 1 to 9999 of UTC")
+    return at
 
 
 def format_time(at: float) -> str:

@@ -70,7 +70,7 @@ def verify(ring: KeyRing, token: str | None, *, now: float, max_seconds: float) 
 
     TokenError: ``token_required`` for none or an empty one, ``token_expired`` and ``token_not_yet_valid``
     for one that is genuine but not now, ``token_invalid`` for all else, a life of more than
-    ``max_seconds`` included. Costs about 60 µs.
+    ``max_seconds`` included. Costs about 75 µs.
     """
     if not token:
         raise TokenError("token_required")
@@ -125,7 +125,7 @@ def _grant(claims: Mapping[str, Any], device_ids: tuple[str, ...]) -> Grant:
         aliases=tuple(
             (device_id, "Device" if alone else f"Device {number}") for number, device_id in enumerate(device_ids, 1)
         ),
-        starts_at=optional(claims, "starts_at", _starts_at, None),
+        starts_at=optional(claims, "starts_at", parse_time, None),
         fields=optional(claims, "fields", _fields, DEFAULT_FIELDS),
         precision_m=precision,
         delay_s=_number(claims, "delay_s", 0.0, MAX_DELAY_SECONDS),
@@ -142,15 +142,6 @@ def _number(claims: Mapping[str, Any], name: str, default: float, most: float) -
         return float(value)
 
     return optional(claims, name, parse, default)
-
-
-def _starts_at(value: object) -> float:
-    at = parse_time(value)
-    try:
-        format_time(at)  # viewers are told it, in UTC, and a zone can carry it out of the calendar's years
-    except (ValueError, OverflowError):
-        raise ValueError("is not within the years 1 to 9999 of UTC") from None
-    return at
 
 
 def _device_id(value: object) -> str:

@@ -140,10 +140,19 @@ def test_time_is_read_as_other_makers_write_it(text: str, seconds: float) -> Non
     assert parse_time(text) == pytest.approx(seconds, abs=1e-7)
 
 
-@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
-def test_time_at_the_ends_of_the_calendar_is_read(text: str) -> None:
-    """No overflow when the offset leads out of the years that datetime knows."""
-    assert isinstance(parse_time(text), float)
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_time_at_the_ends_of_the_calendar_is_read_and_can_be_told(text: str) -> None:
+    """The first and the last second that datetime knows in UTC."""
+    assert format_time(parse_time(text)) == text.replace("Z", ".000Z")
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.9999999Z"]
+)
+def test_time_beyond_the_calendar_of_utc_is_refused(text: str) -> None:
+    """An offset or a rounding that leads out of the years that datetime knows: no client could be told it."""
+    with pytest.raises(ValueError, match="within the years 1 to 9999"):
+        parse_time(text)
 
 
 MOST_MINUTES = 23 * 60 + 59
