@@ -117,9 +117,9 @@ class Admission:
             return Refusal.ADDRESS
         return None if self._bucket.take(now) else Refusal.RATE
 
-    def refuse_origin(self) -> None:
-        """Count a web page that may not connect (``origins``)."""
-        self.refused["origin"] += 1
+    def refuse(self, cause: str) -> None:
+        """Count a refusal that was decided on elsewhere."""
+        self.refused[cause] += 1
 
     def release(self, ip: str) -> None:
         self.connections -= 1

@@ -50,6 +50,7 @@ async def open_door(
         stack.callback(loop.set_exception_handler, None)
     silent = SilentConnections(lambda: _protocol(runner), loop, shortage.accepted)
     app.on_response_prepare.append(silent.heard)
+    app.on_response_prepare.append(_keep_nothing)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     stack.callback(silent.close)
@@ -60,6 +61,11 @@ async def open_door(
         stack.callback(server.close)
         door.append(server)
     return door
+
+
+async def _keep_nothing(_request: web.Request, response: web.StreamResponse) -> None:
+    """No answer is for a cache unless it says so, refusals by aiohttp itself included."""
+    response.headers.setdefault("Cache-Control", "no-store")
 
 
 def _protocol(runner: web.AppRunner) -> asyncio.Protocol:

@@ -59,9 +59,9 @@ async def serve_stream(
         )
     ip = address_of(request)
     if not hub.origins.permits(request.headers):
-        hub.admission.refuse_origin()
+        hub.admission.refuse("origin")
         origin, host = (request.headers.get(name, "")[:MAX_SHOWN_CHARS] for name in ("Origin", "Host"))
-        _tell(
+        tell_refusals(
             hub, "origin",
             "Web pages refused: %d since the last such line, the last one of origin %r at host %r from %s; "
             "pages that may connect stand in BRIDGE_ALLOWED_ORIGINS",
@@ -74,7 +74,7 @@ async def serve_stream(
     refusal = hub.admission.admit(ip, hub.monotonic())
     if refusal is not None:
         cause = refusal.name.lower()
-        _tell(
+        tell_refusals(
             hub, cause, "Streams refused: %d since the last such line (%s), the last one from %s; %s",
             cause, ip, _ADVICE[refusal],
         )  # fmt: skip
@@ -106,7 +106,7 @@ def address_of(request: web.Request) -> str:
     return client_ip(peer, ",".join(request.headers.getall("X-Forwarded-For", ())), request.app[HUB].proxies)
 
 
-def _tell(hub: Hub, cause: str, text: str, *arguments: object) -> None:
+def tell_refusals(hub: Hub, cause: str, text: str, *arguments: object) -> None:
     """Log a refusal, unless one of its kind was logged a moment ago. The count comes first."""
     count = hub.admission.episodes.due(cause, hub.admission.refused[cause], hub.monotonic())
     if count:

@@ -18,8 +18,9 @@ _SQLITE: Final = {
     13: "the disk is full: make room",
     14: "the file cannot be opened: let this user read and write it and its folder",
     26: "the file is not an SQLite database: use another name",
+    4874: "the disk is full: make room",  # SQLITE_IOERR_SHMSIZE: no room for the -shm file beside it
 }
-"""By primary result code (sqlite.org/rescode.html)."""
+"""By result code, the extended one first (sqlite.org/rescode.html)."""
 
 _POSTGRESQL: Final = {
     "08": "the connection is lost",
@@ -57,7 +58,7 @@ def _cause(error: DBAPIError) -> str:
         return "the same id or code is there already"
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code is not None:
-        return _SQLITE.get(code & 0xFF, "SQLite says no")
+        return _SQLITE.get(code) or _SQLITE.get(code & 0xFF, "SQLite says no")
     state = getattr(error.orig, "sqlstate", None)
     if state is None:
         return "it cannot be reached, or does not let us in"

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Final
 
 from bridge.deadlines import Deadlines
 from bridge.encoding import timestamp
@@ -24,6 +25,8 @@ from share.record import EndReason, Share, Status
 from share.seams import Audience, Page, Store
 from share.upkeep import CallLater, Finisher, Repeated
 
+CLOSE_SECONDS: Final = 5.0
+"""For what is not stored yet at the end: each try may wait for a lock, and supervisors lose patience after 20 s."""
 log = logging.getLogger("share.links")
 
 
@@ -73,11 +76,16 @@ class Links:
         self._purging.now()
 
     async def close(self) -> None:
-        """Store what is not stored yet, as far as the database takes it. The shares stay as they are."""
-        await self._finisher.wait()
-        await self._purging.close()
-        await self._arrivals.close(once_more=True)
-        await self._flushing.close(once_more=True)
+        """Store what is not stored yet, as far as the database takes it in CLOSE_SECONDS. Shares stay as they are."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._finisher.wait()
+                await self._purging.close()
+                await self._arrivals.close(once_more=True)
+                await self._flushing.close(once_more=True)
+        except TimeoutError:
+            lost = len(self._unsaved), self._counts.total()
+            log.warning("Shares: the database is too slow; the ends of %d by arrival and %d viewers are lost", *lost)
 
     # --- finding ----------------------------------------------------------------------------------------
 

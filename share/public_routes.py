@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from bridge.claims import parse_object
 from bridge.encoding import timestamp
 from bridge.hub import Hub
-from bridge.stream import address_of, serve_stream
+from bridge.stream import address_of, serve_stream, tell_refusals
 from share.answers import share_answer
 from share.desk import Desk
 from share.errors import BusyError, StorageError
@@ -87,18 +87,29 @@ class PublicRoutes:
     def _gate(self, ip: str) -> web.Response | None:
         """Before the upgrade, which costs more than all the rest of a refusal."""
         if not self._streams.take(address_key(ip), self._hub.monotonic()):
+            self._tell("public_rate", ip, "see BRIDGE_PUBLIC_REQUESTS_PER_MINUTE, and BRIDGE_TRUSTED_PROXIES")
             return _too_often().response()
         most = self._hub.settings.max_public_connections
         if most and self._desk.viewers >= most:
+            self._tell("public_full", ip, "see BRIDGE_MAX_PUBLIC_CONNECTIONS")
             return Problem(
                 503, "too_many_connections", "as many watch as may; try again later", headers={"Retry-After": "30"}
             ).response()
         return None
 
+    def _tell(self, cause: str, ip: str, advice: str) -> None:
+        self._hub.admission.refuse(cause)
+        tell_refusals(
+            self._hub, cause, "Public requests refused: %d since the last such line (%s), the last one from %s; %s",
+            cause, ip, advice,
+        )  # fmt: skip
+
     async def init(self, request: web.Request) -> web.Response:
         """The code of a link, and perhaps a password, for a token."""
         try:
-            if not self._inits.take(address_key(address_of(request)), self._hub.monotonic()):
+            ip = address_of(request)
+            if not self._inits.take(address_key(ip), self._hub.monotonic()):
+                self._tell("init_rate", ip, "see BRIDGE_PUBLIC_REQUESTS_PER_MINUTE, and BRIDGE_TRUSTED_PROXIES")
                 raise _too_often()
             body = _parse(await read_body(request, MAX_INIT_BYTES))
             share = await self._share(body)

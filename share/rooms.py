@@ -81,13 +81,14 @@ class Rooms:
         """From now on there is something to watch."""
         self._open(share.id, share.grant, share, share.label)
 
-    def changed(self, _before: Share, after: Share) -> None:
-        """Tell the viewers. All but the aliases of a grant stays as it was."""
+    def changed(self, before: Share, after: Share) -> None:
+        """Tell the viewers what concerns them. All but the aliases of a grant stays as it was."""
         room = self._rooms[after.id]
         room.share, room.grant, room.label = after, after.grant, after.label
         room.channel.rename(dict(after.grant.aliases))
-        for viewer in list(room.viewers):
-            viewer.tell_share()
+        if (before.label, before.ends_at, before.grant) != (after.label, after.ends_at, after.grant):
+            for viewer in list(room.viewers):
+                viewer.tell_share()
 
     def closed(self, share: Share, reason: EndReason | None) -> None:
         """End every stream of ``share``, the stalled ones too; None when its time is over."""
@@ -105,9 +106,7 @@ class Rooms:
         for viewer in list(room.viewers):
             try:
                 viewer.expire(frame, reason=close_reason)
-            except (
-                Exception
-            ) as error:  # uvloop's transports may raise, see Cohort.flush; the others are to end all the same
+            except Exception as error:  # uvloop's transports may raise, see Cohort.flush: the others end all the same
                 failure = error
         if failure is not None:
             raise failure

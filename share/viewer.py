@@ -151,11 +151,6 @@ class ShareSession(Session):
             self.tell_share()
         super().ping()
 
-    def expire(self, *frames: bytes, reason: CloseReason = CloseReason.EXPIRED) -> None:
-        # The room's channel goes now, and members must not outlive it, not even those whose end had begun.
-        self.hub.broker.forget(self.subscription)
-        super().expire(*frames, reason=reason)
-
 
 def begin(session: ShareSession, request: web.Request) -> None:
     """From the upgrade to the first position. A refusal is told and closes the socket.

@@ -9,6 +9,7 @@ import pytest
 
 from bench.marks import check_marks
 from bench.measure import Measurement, parse
+from bench.public import Share
 from bench.report import markdown, ratio, spread
 from bench.session import Results
 from bench.workloads import WORKLOADS
@@ -95,6 +96,21 @@ def test_marks_speak_only_of_what_was_measured() -> None:
     bad = Results({("W1", "bridge"): [measurement(7.0)], ("W1", "floor"): [measurement(5.0)]})
     assert [row[2] for row in check_marks(good)] == ["yes"]
     assert [row[2] for row in check_marks(bad)] == ["**no**"]
+
+
+@pytest.mark.parametrize("us, met", [(7.2, "yes"), (7.3, "**no**")])
+def test_public_viewers_are_held_to_the_operators_of_the_same_run(us: float, met: str) -> None:
+    """A delivery to a share's viewer may cost 1.2 × one to an operator, which stands in the table as well."""
+    results = Results({("W1", "bridge"): [measurement(6.0)], ("W1", "share"): [measurement(us)]})
+    assert [row[2] for row in check_marks(results)] == [met]
+    assert "× bridge" in markdown(results, WORKLOADS["W1"], {}, "run", [])
+
+
+def test_viewers_of_shares_watch_one_device_each() -> None:
+    """A share's token is for the device of its line, so a case whose sockets watch more would wait for ever."""
+    cases = {case.name: case for group in WORKLOADS.values() for case in group}
+    assert Share.cases is not None
+    assert all(cases[name].watch == 1 and cases[name].stalled == 0 for name in Share.cases)
 
 
 def test_lost_deliveries_stand_out_in_the_report() -> None:

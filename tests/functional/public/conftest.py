@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from share import passwords
 from tests.functional.public.served import SharingBridge
 from tests.functional.stream.conftest import (
     _bare_environment,
@@ -16,6 +17,12 @@ from tests.functional.stream.conftest import (
 )
 
 __all__ = ["_bare_environment", "_no_secrets_in_the_log", "pytest_asyncio_loop_factories"]
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a hash costs is not what is tried here."""
+    monkeypatch.setattr(passwords, "MEMORY_KIB", 64)
 
 
 class StartSharing(Protocol):

@@ -1,8 +1,11 @@
-"""A server with share links inside the test's own loop: real sockets, a real SQLite file, telemetry put in by hand."""
+"""A server with share links inside the test's own loop: real sockets, a real database, telemetry put in by hand."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
+from collections.abc import Iterator
 from typing import Any, Final
 
 import aiohttp
@@ -22,6 +25,8 @@ SHARE_RING: Final = KeyRing([SHARE_KEY])
 SECRETS.add(SHARE_KEY)
 INIT: Final = "/api/v1/public/share-location/init"
 STREAM: Final = "/api/v1/public/share-location/stream"
+FILE: Final = "sqlite:///shares.sqlite3"
+"""A database in the test's own folder, for what outlives a server; the others have theirs in memory, which is quick."""
 
 
 def seed(device_id: str, lat: float = 1.5, lon: float = -70.25, speed: float = 45.0, **more: Any) -> Telemetry:
@@ -33,13 +38,24 @@ def seed(device_id: str, lat: float = 1.5, lon: float = -70.25, speed: float = 4
     return Telemetry(device_id, Kind.POSITION, json.dumps(body).encode())
 
 
+@contextlib.contextmanager
+def broken_database() -> Iterator[None]:
+    """Meanwhile every statement of the store fails, on FILE, which it has open."""
+    with contextlib.closing(sqlite3.connect("shares.sqlite3")) as other:
+        other.execute("ALTER TABLE shares RENAME TO away")
+        try:
+            yield
+        finally:
+            other.execute("ALTER TABLE away RENAME TO shares")
+
+
 class SharingBridge(Bridge):
     """The server of the stream's tests, with share links."""
 
     sharing: Sharing
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**({"share_keys": SHARE_KEY, "database_url": "sqlite:///shares.sqlite3"} | settings))
+        super().__init__(**({"share_keys": SHARE_KEY, "database_url": "sqlite://"} | settings))
 
     async def furnish(self, app: web.Application) -> None:
         self.sharing = await self._stack.enter_async_context(sharing(self.hub))
