@@ -16,6 +16,8 @@ NATS_W2_RATIO: Final = 0.65
 NATS_W3_RATIO: Final = 1.0
 W3_P99_MS: Final = 5.0
 LIGHT_P99_MS: Final = 3.0
+SHARE_RATIO: Final = 1.2
+"""Public viewers of one device ÷ operators who watch it: what is projected is projected once."""
 IDLE_KB: Final = 14.0
 HANDSHAKE_US: Final = 200.0
 HANDSHAKES_PER_S: Final = 4000.0
@@ -26,6 +28,7 @@ STALLED_KB: Final = 256 + 64
 STALLED_SOCKETS: Final = 200
 
 US = "bridge"
+PUBLIC = "share"
 Row = tuple[str, str, str]
 
 
@@ -77,6 +80,8 @@ def check_marks(results: Results) -> list[Row]:
     rows += _row("W2 nothing lost", _lost(results, "W2"), 0)
     rows += _row(f"W3 ≤ {NATS_W3_RATIO} × NATS", ratio(results, "W3", US, "nats", _cost), NATS_W3_RATIO)
     rows += _row(f"W3 p99 < {W3_P99_MS} ms", _median(results, "W3", _p99), W3_P99_MS, lt)
+    public = ratio(results, "W1", PUBLIC, US, _cost)
+    rows += _row(f"W1 of public viewers ≤ {SHARE_RATIO} × bridge", public, SHARE_RATIO)
     rows += _row(f"idle ≤ {IDLE_KB} KB/socket", _median(results, "idle", lambda run: run.kb_per_socket), IDLE_KB)
     handshake = _median(results, "handshake", lambda run: run.us_per_open)
     rows += _row(f"handshake ≤ {HANDSHAKE_US:.0f} µs CPU", handshake, HANDSHAKE_US)

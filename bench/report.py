@@ -78,7 +78,7 @@ def markdown(
 ) -> str:
     """The whole report: what was run, where, the tables, the marks, and everything that went wrong."""
     servers = list(dict.fromkeys(server for _, server in results.runs))
-    peers = [peer for peer in ("floor", "nats") if peer in servers]
+    peers = [peer for peer in ("floor", "nats") if peer in servers] + ["bridge"] * ("share" in servers)
     pairs = [(case, server) for case in cases for server in servers if (case.name, server) in results.runs]
     load_rows = [_load_row(results, case, server, peers) for case, server in pairs if case.rate > 0]
     open_rows = [_open_row(results, case, server) for case, server in pairs if case.rate == 0]

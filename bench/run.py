@@ -22,13 +22,14 @@ from bench.machine import machine_facts
 from bench.marks import check_marks
 from bench.peers import Floor, Naive, Nchan
 from bench.profiler import Profiler
+from bench.public import Share
 from bench.report import as_json, markdown
 from bench.session import Plan, run_plan
 from bench.subject import Bridge
-from bench.targets import Server
+from bench.targets import OURS, Server
 from bench.workloads import WORKLOADS
 
-SERVERS = ("bridge", "floor", "mosquitto", "nats", "nchan", "naive")
+SERVERS = ("bridge", "share", "floor", "mosquitto", "nats", "nchan", "naive")
 DEFAULT_SERVERS = "bridge,floor,mosquitto,nats"
 MAX_REPEATS = 100
 
@@ -58,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--nice", type=int, default=0, help="priority of everything, -20 to 19; below 0 as root only")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write report.md and report.json there")
     profile = parser.add_mutually_exclusive_group()
-    profile.add_argument("--py-spy", type=Path, metavar="FILE", help="profile the bridge: .svg, .json or .txt")
-    profile.add_argument("--perf", type=Path, metavar="FILE", help="profile the bridge with perf record")
+    profile.add_argument("--py-spy", type=Path, metavar="FILE", help="profile bridge or share: .svg, .json or .txt")
+    profile.add_argument("--perf", type=Path, metavar="FILE", help="profile bridge or share with perf record")
     return parser
 
 
@@ -72,6 +73,7 @@ def _servers(options: argparse.Namespace) -> list[Server]:
         settings[name] = value
     made: dict[str, Server] = {
         "bridge": Bridge(settings),
+        "share": Share(settings),
         "floor": Floor(),
         "mosquitto": Mosquitto(),
         "nats": Nats(options.nats),
@@ -116,8 +118,9 @@ def _run(options: argparse.Namespace, command: str) -> int:
     profiler = _profiler(options)
     servers = _servers(options)
     cases = [case for name in _names(options.workloads, tuple(WORKLOADS), "workload") for case in WORKLOADS[name]]
-    if profiler is not None and (len(cases) != 1 or options.repeats != 1):
-        raise BenchError("a profile is of one workload and one round: --workloads W1 --repeats 1")
+    profiled = [server for server in servers if server.name in OURS]
+    if profiler is not None and (len(cases) != 1 or options.repeats != 1 or len(profiled) != 1):
+        raise BenchError("a profile is of one workload and one round: --workloads W1 --servers bridge --repeats 1")
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     facts = {"date": started} | machine_facts() | {server.name: server.version() for server in servers}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:

@@ -11,7 +11,7 @@ from bench.build import build
 from bench.errors import BenchError
 from bench.measure import Measurement, finish_load, start_load
 from bench.profiler import Profiler
-from bench.targets import Place, Server
+from bench.targets import OURS, Place, Server
 from bench.workloads import Case
 
 
@@ -50,7 +50,7 @@ def _applies(server: Server, case: Case) -> bool:
 def _measure(plan: Plan, place: Place, broker_pid: int, server: Server, case: Case) -> Measurement:
     with server.running(place) as target:
         arguments = [*target.load_arguments(), "--process", f"mqtt={broker_pid}", *case.arguments()]
-        if plan.profiler is None or server.name != "bridge":
+        if plan.profiler is None or server.name not in OURS:
             return finish_load(start_load(str(build("load")), arguments, plan.load_core), case)
         return _profile(plan, plan.profiler, target.pid, arguments, case)
 
@@ -89,9 +89,9 @@ def run_plan(plan: Plan, say: Callable[[str], None]) -> Results:
     """
     results = Results()
     with mqtt_broker(plan.load_core, plan.folder, nodelay=plan.nodelay) as (broker_pid, mqtt_port):
-        place = Place(plan.server_core, plan.folder, mqtt_port)
         for round_number in range(1, plan.repeats + 1):
             for case in plan.cases:
+                place = Place(plan.server_core, plan.folder, mqtt_port, case.devices)
                 for server in (server for server in plan.servers if _applies(server, case)):
                     label = f"{case.name} {server.name} round {round_number}"
                     runs = results.runs.setdefault((case.name, server.name), [])

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -31,13 +32,28 @@ SETTINGS = {
 PATH = "/api/v1/stream?device_ids=%D"
 
 
-def _environment(extra: dict[str, str]) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A bridge that runs. ``environment`` is its own."""
+
+    pid: int
+    port: int
+    folder: Path
+    environment: dict[str, str]
+
+    def token(self, *arguments: str) -> str:
+        """An access token for all devices, for an hour."""
+        return output(self.folder, self.environment, "token", "--devices", "*", "--ttl", "1h", *arguments)
+
+
+def clean_environment(extra: dict[str, str]) -> dict[str, str]:
     """Ours, without settings that happen to be set in this shell."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
     return kept | {"PYTHONPATH": str(ROOT)} | extra
 
 
-def _output(folder: Path, environment: dict[str, str], *arguments: str) -> str:
+def output(folder: Path, environment: dict[str, str], *arguments: str) -> str:
+    """What a command of ``telemetry-bridge`` prints. BenchError with its message when it fails."""
     result = subprocess.run(
         [*COMMAND, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=30
     )
@@ -52,6 +68,30 @@ def _is_ready(port: int) -> bool:
             return int(answer.status) == 200
     except (urllib.error.URLError, OSError):
         return False
+
+
+@contextmanager
+def serving(place: Place, name: str, settings: dict[str, str]) -> Iterator[Serving]:
+    """Runs ``telemetry-bridge serve`` with a fresh access key; ``settings`` win over those of the benchmark."""
+    port = free_port()
+    environment = clean_environment(
+        SETTINGS
+        | {
+            "BRIDGE_PORT": str(port),
+            "BRIDGE_MQTT_URL": f"mqtt://127.0.0.1:{place.mqtt_port}",
+            "BRIDGE_ACCESS_KEYS": output(place.folder, clean_environment({}), "keygen", "access"),
+        }
+        | settings
+    )
+    with running(
+        [*COMMAND, "serve"],
+        name=name,
+        core=place.core,
+        ready=lambda: _is_ready(port),
+        folder=place.folder,
+        env=environment,
+    ) as pid:
+        yield Serving(pid, port, place.folder, environment)
 
 
 class Bridge:
@@ -71,25 +111,7 @@ class Bridge:
 
     @contextmanager
     def running(self, place: Place) -> Iterator[Target]:
-        """Runs it with a fresh key and a token for all devices."""
-        port = free_port()
-        key = _output(place.folder, _environment({}), "keygen", "access")
-        environment = _environment(
-            SETTINGS
-            | {
-                "BRIDGE_PORT": str(port),
-                "BRIDGE_MQTT_URL": f"mqtt://127.0.0.1:{place.mqtt_port}",
-                "BRIDGE_ACCESS_KEYS": key,
-            }
-            | self._settings
-        )
-        token = _output(place.folder, environment, "token", "--devices", "*", "--ttl", "1h")
-        with running(
-            [*COMMAND, "serve"],
-            name=self.name,
-            core=place.core,
-            ready=lambda: _is_ready(port),
-            folder=place.folder,
-            env=environment,
-        ) as pid:
-            yield Target(pid, port, place.mqtt_port, ("--path", PATH, "--header", f"Authorization: Bearer {token}"))
+        """Runs it with a token for all devices."""
+        with serving(place, self.name, self._settings) as bridge:
+            header = f"Authorization: Bearer {bridge.token()}"
+            yield Target(bridge.pid, bridge.port, place.mqtt_port, ("--path", PATH, "--header", header))

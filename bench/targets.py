@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,8 @@ class Place:
     core: int
     folder: Path
     mqtt_port: int
+    devices: int = 1
+    """How many devices will publish, for a server that must be told before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class Target:
         """The options of the load generator that concern the server."""
         ports = ["--port", str(self.port), "--mqtt-port", str(self.publish_port)]
         return [*ports, *self.arguments, "--process", f"server={self.pid}"]
+
+
+OURS: Final = frozenset({"bridge", "share"})
+"""Names of the servers that are this project: the ones that a profile is of."""
 
 
 class Server(Protocol):

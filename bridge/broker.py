@@ -203,7 +203,9 @@ class Broker:
             by_cohort = {cohort: {} for cohort in (*self._cohorts.values(), *self._lasting)}
         for device_id, count in counts.items():
             for cohort in self._routing.of(device_id):
-                by_cohort.setdefault(cohort, {})[cohort.name_of(device_id)] = count
+                name = cohort.name_of(device_id)
+                if name is not None:
+                    by_cohort.setdefault(cohort, {})[name] = count
         for cohort, missed in by_cohort.items():
             for subscription in cohort.members:
                 subscription.lost(missed, others > 0, now)

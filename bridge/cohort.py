@@ -26,8 +26,8 @@ class Cohort:
         """Messages written to each member of this cohort so far."""
         return self.written
 
-    def name_of(self, device_id: str) -> str:
-        """What the members know a device by."""
+    def name_of(self, device_id: str) -> str | None:
+        """What the members know a device by; None when they must not be told of it."""
         return device_id
 
     def flush(self, now: float, monotonic: float) -> list[Subscription]:

@@ -42,7 +42,12 @@ async def open_door(
     loop = asyncio.get_running_loop()
     # aiohttp's own access log prints the query string, and with it every ?token=.
     runner = web.AppRunner(
-        app, logger=http_log, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=CLOSE_SECONDS
+        app,
+        logger=http_log,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        shutdown_timeout=CLOSE_SECONDS,
+        auto_decompress=False,  # 200 KB of gzip would hold the loop for a second, whatever the path
     )
     shortage = FileShortage(loop.time)
     if loop.get_exception_handler() is None:

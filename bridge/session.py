@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
@@ -193,7 +194,8 @@ class Session:
     def send(self, frame: bytes) -> None:
         """Write a control event, past what waits in the outbox. Bounded: see ``_room``."""
         if not self._transport.is_closing():
-            self._transport.write(frame)
+            with contextlib.suppress(RuntimeError):  # uvloop's way to say that the socket is gone, see Cohort.flush
+                self._transport.write(frame)
 
     async def _room(self) -> None:
         """Wait until the last answers were taken: a client that does not read gets no further answers.

@@ -10,12 +10,12 @@ from bridge.encoding import timestamp
 from share.rooms import Room
 
 
-def share_data(room: Room, ends_at: float) -> dict[str, Any]:
-    """The ``share`` of ``hello`` and of the event ``share``. ``ends_at`` counts where no share is stored."""
+def share_data(room: Room, ends_at: float, label: str = "") -> dict[str, Any]:
+    """The ``share`` of ``hello`` and of the event ``share``. ``ends_at`` and ``label`` count where none is stored."""
     grant, share = room.grant, room.share
     goal = grant.destination
     return {
-        "label": room.label,
+        "label": share.label if share else label,
         "starts_at": None if grant.starts_at is None else timestamp(grant.starts_at),
         "ends_at": timestamp(share.ends_at if share else ends_at),
         "devices": [{"alias": alias} for _, alias in grant.aliases],
@@ -27,10 +27,10 @@ def share_data(room: Room, ends_at: float) -> dict[str, Any]:
     }
 
 
-def share_answer(room: Room, ends_at: float) -> dict[str, Any]:
-    """The same with the newest positions: the ``share`` of ``init``."""
+def share_answer(room: Room, ends_at: float, *, with_positions: bool) -> dict[str, Any]:
+    """The same with the newest positions: the ``share`` of ``init``. Without them for one viewer too many."""
     devices = [
-        {"alias": alias, "position": None if body is None else orjson.Fragment(body)}
+        {"alias": alias, "position": None if body is None or not with_positions else orjson.Fragment(body)}
         for alias, body in room.channel.last()
     ]
     return {**share_data(room, ends_at), "devices": devices}

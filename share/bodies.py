@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -10,10 +10,8 @@ from bridge.claims import format_time
 from share.body_models import ChangeBody, CreateBody, must, validate
 from share.draft import UNSET, Changes, Draft, InvalidRequestError, check_names, neutral_aliases
 from share.grant import DEFAULT_FIELDS, FIELDS, Destination, Grant
-from share.limits import MAX_STARTED_BEFORE_SECONDS
+from share.limits import DAY_SECONDS, MAX_STARTED_BEFORE_SECONDS, MAX_TRAIL_IN_ALL
 from share.record import Share
-
-DAY_SECONDS: Final = 86_400.0
 
 
 def parse_draft(data: bytes, now: float, max_seconds: float) -> tuple[Draft, str | None]:
@@ -28,6 +26,8 @@ def parse_draft(data: bytes, now: float, max_seconds: float) -> tuple[Draft, str
         raise InvalidRequestError("`device_ids` must name each device once")
     if not body.aliases.keys() <= set(ids):
         raise InvalidRequestError("`aliases` must be only of devices in `device_ids`")
+    if body.trail * len(ids) > MAX_TRAIL_IN_ALL:
+        raise InvalidRequestError(f"`trail` times the number of devices may be at most {MAX_TRAIL_IN_ALL}")
     starts_at = _start(body.starts_at, now, max_seconds)
     destination = Destination(**body.destination.model_dump()) if body.destination else None
     if body.end_on_arrival and destination is None:

@@ -12,18 +12,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from bridge.cohort import Cohort
+from bridge.deadlines import Timer
 from bridge.decoding.position import Position
 from bridge.subscription import Entry, Subscription
 from bridge.telemetry import Kind, Telemetry
 from share.grant import Grant
-from share.view import distance_m, position_json, public_frame, public_position
+from share.view import distance_m, project, public_frame
 
 EPOCH_BYTES: Final = 3
 """Random bytes that tell the message ids of one channel from those of another: ``k3f9-152``."""
+FIRST_SEQUENCES: Final = 1_000_000
+"""Where message ids begin is chosen below this, so that they do not tell how much was shown before."""
 FUTURE_SECONDS: Final = 300.0
 """How far ahead of our clock a device's may be; a fix from further ahead is not shown."""
 HELD_POSITIONS: Final = 600
-"""Positions of one device that wait for a delay to pass: one each 0.5 s for five minutes, 200 bytes each."""
+"""Positions of a channel that wait for a delay to pass, shared by its devices: with one device, one each 0.5 s for five
+minutes; 200 bytes each."""
 REPLAY_POSITIONS: Final = 32
 """Positions of a trail that are written at once: 8 KiB, little beside the chunk that a socket may have waiting."""
 TRAIL_STEP_M: Final = 25.0
@@ -35,15 +39,15 @@ Read = Callable[[bytes], Position | None]
 class _Held:
     """A position that waits for its delay to pass."""
 
-    __slots__ = ("position", "release_at", "since")
+    __slots__ = ("position", "release_deadline", "since_monotonic")
 
     def __init__(self, position: Position, monotonic: float, delay: float) -> None:
-        self.since = monotonic
+        self.since_monotonic = monotonic
         self.replace(position, monotonic, delay)
 
     def replace(self, position: Position, monotonic: float, delay: float) -> None:
         self.position = position
-        self.release_at = monotonic + delay
+        self.release_deadline = monotonic + delay
 
 
 class _Device:
@@ -73,13 +77,13 @@ class Channel(Cohort):
     than one that was taken before, or repeats it. Its time is the device's, but never later than when it
     was received; where the device gives none it is when it was received. Other messages are not shown.
 
-    With a delay, each device has at most HELD_POSITIONS that wait: of several within the same
-    ``delay_s / HELD_POSITIONS`` the newest stays.
+    With a delay, each device has at most its part of HELD_POSITIONS that wait: of several within the same part of
+    the delay the newest stays.
     """
 
     __slots__ = (
-        "_call_later", "_deliver", "_devices", "_epoch", "_grant", "_on_arrival", "_read", "_ready", "_sequence",
-        "_waiting",
+        "_call_later", "_deliver", "_devices", "_epoch", "_grant", "_most_held", "_on_arrival", "_read", "_ready",
+        "_sequence", "_timer",
     )  # fmt: skip
 
     def __init__(
@@ -87,7 +91,7 @@ class Channel(Cohort):
         grant: Grant,
         read: Read,
         *,
-        call_later: Callable[[float, Callable[[], None]], object],
+        call_later: Callable[[float, Callable[[], None]], Timer],
         deliver: Callable[[Channel], None],
         on_arrival: Callable[[], None],
     ) -> None:
@@ -104,12 +108,14 @@ class Channel(Cohort):
         self._on_arrival: Callable[[], None] | None = on_arrival if grant.end_on_arrival else None
         self._devices = {device_id: _Device(alias, grant.trail) for device_id, alias in grant.aliases}
         self._epoch = secrets.token_hex(EPOCH_BYTES)
-        self._sequence = 0
+        self._sequence = secrets.randbelow(FIRST_SEQUENCES)
+        self._most_held = HELD_POSITIONS // len(grant.aliases)
         self._ready: list[Entry] = []
-        self._waiting = False
+        self._timer: Timer | None = None
 
-    def name_of(self, device_id: str) -> str:
-        return self._devices[device_id].alias
+    def name_of(self, device_id: str) -> str | None:
+        """None with a delay: that messages were lost tells that the device sends now."""
+        return None if self._grant.delay_s else self._devices[device_id].alias
 
     def rename(self, aliases: Mapping[str, str]) -> None:
         """From now on the devices have these aliases."""
@@ -150,7 +156,7 @@ class Channel(Cohort):
         raw, self.entries = self.entries, []
         for message, _ in raw:
             self.take(message, now, monotonic)
-        if self._grant.delay_s and not self._waiting:
+        if self._grant.delay_s and self._timer is None:
             self._release(monotonic)
         self.entries, self._ready = self._ready, self.entries
         return super().flush(now, monotonic) if self.entries else []
@@ -189,14 +195,14 @@ class Channel(Cohort):
 
     def _publish(self, device: _Device, exact: Position) -> None:
         self._sequence += 1
-        shown = public_position(exact, self._grant)
-        body = position_json(shown)
+        shown = project(exact, self._grant.fields, self._grant.precision_m)
         if self._grant.trail and device.last is not None and self._is_apart(device):
             device.trail.append(device.last)
             device.trail_place = device.place
-        device.last, device.place = (self._sequence, body), (shown.lat, shown.lon)
-        frame = public_frame(self._id(self._sequence), device.alias, body, replay=False)
-        self._ready.append((Telemetry(device.alias, Kind.POSITION, b""), frame))
+        device.last, device.place = (self._sequence, shown.body), (shown.lat, shown.lon)
+        if self.members:  # most shares are open for hours and watched for minutes
+            frame = public_frame(self._id(self._sequence), device.alias, shown.body, replay=False)
+            self._ready.append((Telemetry(device.alias, Kind.POSITION, b""), frame))
         self._look_for_arrival(device, exact)
 
     def _is_apart(self, device: _Device) -> bool:
@@ -217,7 +223,7 @@ class Channel(Cohort):
     def _hold(self, device: _Device, position: Position, monotonic: float) -> None:
         delay = self._grant.delay_s
         held = device.held
-        if held and (monotonic - held[-1].since < delay / HELD_POSITIONS or len(held) >= HELD_POSITIONS):
+        if held and (monotonic - held[-1].since_monotonic < delay / self._most_held or len(held) >= self._most_held):
             held[-1].replace(position, monotonic, delay)
         else:
             held.append(_Held(position, monotonic, delay))
@@ -225,20 +231,21 @@ class Channel(Cohort):
     def _release(self, monotonic: float) -> None:
         """Show what has waited long enough, and see to the rest when it has."""
         for device in self._devices.values():
-            while device.held and device.held[0].release_at <= monotonic:
+            while device.held and device.held[0].release_deadline <= monotonic:
                 self._publish(device, device.held.popleft().position)
-        waiting = [device.held[0].release_at for device in self._devices.values() if device.held]
+        waiting = [device.held[0].release_deadline for device in self._devices.values() if device.held]
         if waiting:
-            self._waiting = True
-            self._call_later(max(min(waiting) - monotonic, 0.0), self._woken)
+            self._timer = self._call_later(max(min(waiting) - monotonic, 0.0), self._woken)
 
     def _woken(self) -> None:
-        self._waiting = False
+        self._timer = None
         self._deliver(self)
 
     def close(self) -> None:
         """Nothing is shown any more."""
         self._on_arrival = None
+        if self._timer is not None:
+            self._timer.cancel()
         self.entries, self._ready = [], []
         for device in self._devices.values():
             device.held.clear()

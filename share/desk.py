@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from bridge.errors import TokenError
 from bridge.hub import Hub
 from bridge.paseto import KeyRing
+from share.limits import DAY_SECONDS
 from share.links import Links
 from share.record import Share, Status
 from share.rooms import Room, Rooms, Viewer
 from share.tokens import Ticket, mint, verify
-
-DAY_SECONDS: Final = 86_400.0
 
 
 class Desk:
@@ -53,16 +51,21 @@ class Desk:
         room = self._rooms.get(ticket.share_id) if ticket.share_id is not None else None
         if room is None:
             assert ticket.grant is not None
-            room = self._rooms.of_grant(ticket.grant, ticket.label)
-        caps = [self._hub.settings.max_connections_per_share or None, room.share.max_viewers if room.share else None]
-        limit = min((cap for cap in caps if cap is not None), default=None)
-        if limit is not None and len(room.viewers) >= limit:
+            room = self._rooms.of_grant(ticket.grant)
+            if room is None:
+                raise TokenError("too_many_viewers", "of tokens made elsewhere: too many different grants")
+        if self.is_full(room):
             raise TokenError("too_many_viewers")
-        room.viewers.add(viewer)
+        self._rooms.enter(room, viewer)
         self.viewers += 1
         if ticket.share_id is not None:
             self._links.count_viewer(ticket.share_id)
         return room
+
+    def is_full(self, room: Room) -> bool:
+        """Whether as many watch as may."""
+        caps = [self._hub.settings.max_connections_per_share or None, room.share.max_viewers if room.share else None]
+        return any(cap is not None and len(room.viewers) >= cap for cap in caps)
 
     def leave(self, room: Room, viewer: Viewer) -> None:
         """``viewer``, which had entered, is gone."""

@@ -20,5 +20,9 @@ class StorageError(BridgeError):
     """
 
 
+class GoneError(StorageError):
+    """The share is not in the database, or is over there: it is not to be changed. Nothing was done."""
+
+
 class BusyError(BridgeError):
     """Too much waits already. Nothing was done; the same request can succeed a second later."""

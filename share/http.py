@@ -50,9 +50,9 @@ class Problem(Exception):
 
     @classmethod
     def storage(cls) -> Self:
-        """The database has not taken a change, or not answered: nothing was done."""
+        """The database has not taken a change, or not answered. As far as this server knows nothing was done."""
         return cls(
-            503, "storage_unavailable", "the database did not take it and nothing was changed; try again",
+            503, "storage_unavailable", "the database did not take it; look what there is, and try again",
             headers={"Retry-After": "5"},
         )  # fmt: skip
 
@@ -61,8 +61,10 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     """The whole body.
 
     Problem 413 when it is longer than ``max_bytes``, 408 when it takes BODY_SECONDS, 400 when it breaks off or is not
-    what its headers say.
+    what its headers say, 415 when it is compressed: nothing here is worth that.
     """
+    if "Content-Encoding" in request.headers:
+        raise Problem(415, "unsupported_media_type", "send the body as it is, without Content-Encoding")
     too_long = Problem(413, "too_large", f"a body may have at most {max_bytes} bytes")
     if (request.content_length or 0) > max_bytes:
         raise too_long

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+DAY_SECONDS: Final = 86_400.0
+
 # --- what names and opens a share ---------------------------------------------------------------------
 CODE_BYTES: Final = 16
 """Random bytes of a link's code: 128 bits cannot be guessed at any rate (RFC 6749 section 10.10 asks for as much)."""
@@ -23,6 +25,8 @@ MAX_PASSWORD_CHARS: Final = 128
 """Length of a password: four sentences. Longer ones only make the hashing of wrong ones costly."""
 MAX_MAX_VIEWERS: Final = 1_000_000
 """Of ``max_viewers``: above what one machine serves, within every database's INTEGER."""
+MAX_TRAIL_IN_ALL: Final = 2000
+"""Past positions of all devices of one share: 300 KiB in memory, and as much for each viewer who comes."""
 MAX_TRAIL: Final = 500
 """Past positions of each device shown to a new viewer: 40 minutes at one in 5 s, and 50 KiB on the wire."""
 DEFAULT_TRAIL: Final = 100

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,15 +17,16 @@ from typing import Final
 
 from bridge.deadlines import Deadlines
 from bridge.encoding import timestamp
+from share.behind import WriteBehind
 from share.draft import Changes, Draft, ShareOverError, TooManySharesError
-from share.errors import StorageError
-from share.limits import ARRIVALS_SECONDS, CODE_BYTES, ID_BYTES, MAX_WAITING_CHANGES, PURGE_SECONDS, VIEWERS_SECONDS
+from share.errors import GoneError, StorageError
+from share.limits import CODE_BYTES, ID_BYTES, MAX_WAITING_CHANGES
 from share.record import EndReason, Share, Status
 from share.seams import Audience, Page, Store
-from share.upkeep import CallLater, Finisher, Repeated
+from share.upkeep import CallLater, Finisher
 
-CLOSE_SECONDS: Final = 5.0
-"""For what is not stored yet at the end: each try may wait for a lock, and supervisors lose patience after 20 s."""
+CLOSE_SECONDS: Final = 2.0
+"""For what is not stored yet at the end: each try may wait for a lock, and the process is to be gone on time."""
 log = logging.getLogger("share.links")
 
 
@@ -53,38 +53,36 @@ class Links:
         self._clock = clock
         self._deadlines = deadlines
         self._max_shares = max_shares
-        self._retention_seconds = retention_seconds
         self._open: dict[str, Share] = {}
         self._by_code: dict[str, str] = {}
-        self._unsaved: dict[str, Share] = {}
-        """Shares that have arrived, until the database knows."""
-        self._counts: Counter[str] = Counter()
-        """Viewers that have come, until the database knows."""
         self._reserved = 0
         self._writing = asyncio.Lock()
         self._waiting = 0
         self._finisher = Finisher()
-        self._arrivals = Repeated("storing the end of shares that arrived", ARRIVALS_SECONDS, self._save, call_later)
-        self._flushing = Repeated("counting viewers", VIEWERS_SECONDS, self._flush, call_later)
-        self._purging = Repeated("removing old shares", PURGE_SECONDS, self._purge, call_later)
+        self._behind = WriteBehind(
+            store,
+            self._writing,
+            clock=clock,
+            retention_seconds=retention_seconds,
+            call_later=call_later,
+            counted=self._counted,
+        )
+        self._unsaved = self._behind.ended
 
     async def load(self) -> None:
         """Open what the database says is open. StorageError when it cannot be read; then nothing is open."""
         for share in await self._store.load_open(self._clock()):
             self._publish(share)
-        self._flushing.start()
-        self._purging.now()
+        self._behind.start()
 
     async def close(self) -> None:
         """Store what is not stored yet, as far as the database takes it in CLOSE_SECONDS. Shares stay as they are."""
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._finisher.wait()
-                await self._purging.close()
-                await self._arrivals.close(once_more=True)
-                await self._flushing.close(once_more=True)
+                await self._behind.close()
         except TimeoutError:
-            lost = len(self._unsaved), self._counts.total()
+            lost = len(self._unsaved), self._behind.counts.total()
             log.warning("Shares: the database is too slow; the ends of %d by arrival and %d viewers are lost", *lost)
 
     # --- finding ----------------------------------------------------------------------------------------
@@ -102,13 +100,23 @@ class Links:
         return self._known(share_id) or await self._store.by_id(share_id)
 
     async def find_by_code(self, code: str) -> Share | None:
-        """The share that ``code`` leads to, also one that is over. StorageError."""
+        """The share that ``code`` leads to, also one that is over. One that is not over is open. StorageError."""
         hashed = code_hash(code)
         share_id = self._by_code.get(hashed)
         if share_id is not None:
             return self._open[share_id]
         share = await self._store.by_code_hash(hashed)
-        return None if share is None else self._known(share.id) or share
+        if share is None or _is_over(share, self._clock()):
+            return share
+        return self._known(share.id) or await self._finisher.run(self._adopt(share.id))
+
+    async def _adopt(self, share_id: str) -> Share | None:
+        """Open a share that goes on in the database and not here: our clock was ahead, or another process made it."""
+        async with self._turn():
+            share = self._known(share_id) or await self._store.by_id(share_id)
+            if share is not None and share_id not in self._open and not _is_over(share, self._clock()):
+                self._publish(share)
+            return share
 
     async def list(self, owner: str | None, status: Status | None, limit: int, after: str | None) -> Page:
         """At most ``limit`` shares of ``owner`` (None: of all) with ``status`` (None: any), newest first.
@@ -172,7 +180,11 @@ class Links:
             if before is None or _is_over(before, self._clock()):
                 raise ShareOverError(share_id)
             after = changes.applied(before)
-            await self._store.replace(after)
+            try:
+                await self._store.replace(after)
+            except GoneError:
+                await self._follow(share_id)
+                raise ShareOverError(share_id) from None
             if share_id in self._unsaved:  # it arrived meanwhile, and that is stored after this
                 raise ShareOverError(share_id)
             log.info("Share %s of %r changed, until %s", after.id, after.owner, timestamp(after.ends_at))
@@ -191,12 +203,23 @@ class Links:
             if before is None or _is_over(before, now):
                 return before or share
             over = replace(before, ended_at=now, end_reason=EndReason.REVOKED)
-            await self._store.replace(over)
+            try:
+                await self._store.replace(over)
+            except GoneError:
+                return await self._follow(share.id) or over
             self._unsaved.pop(share.id, None)  # it arrived meanwhile; the database has an end already
             if share.id in self._open:
                 log.info("Share %s of %r revoked, %d viewers closed", over.id, over.owner, self.viewers(share.id))
                 self._leave(over, EndReason.REVOKED)
             return over
+
+    async def _follow(self, share_id: str) -> Share | None:
+        """Another process has ended or removed the share: do the same here, and say what the database says."""
+        stored = await self._store.by_id(share_id)
+        share = stored or self._open.get(share_id)
+        if share is not None and share_id in self._open:
+            self._leave(share, share.end_reason if stored else EndReason.REVOKED)
+        return stored
 
     def arrived(self, share_id: str) -> None:
         """The share has reached its destination: it is over at once, and stored as such as soon as possible."""
@@ -204,10 +227,9 @@ class Links:
         if share is None:
             return
         over = replace(share, ended_at=self._clock(), end_reason=EndReason.ARRIVED)
-        self._unsaved[share_id] = over
         log.info("Share %s of %r ended: arrived, %d viewers", over.id, over.owner, self.viewers(share_id))
+        self._behind.end(over)  # first: whatever becomes of its viewers, it must not be open after a restart
         self._leave(over, EndReason.ARRIVED)
-        self._arrivals.now()
 
     def _expired(self, share_id: str) -> None:
         share = self._open[share_id]
@@ -244,20 +266,7 @@ class Links:
         finally:
             self._waiting -= 1
 
-    async def _save(self) -> None:
-        failed: StorageError | None = None
-        for share_id in list(self._unsaved):
-            async with self._writing:
-                if share_id in self._unsaved:  # and not revoked meanwhile
-                    try:
-                        await self._store.replace(self._unsaved[share_id])
-                        self._unsaved.pop(share_id, None)
-                    except StorageError as error:  # the next one may be stored all the same
-                        failed = error
-        if failed is not None:
-            raise failed
-
-    # --- counting and forgetting ------------------------------------------------------------------------
+    # --- counting ---------------------------------------------------------------------------------------
 
     def viewers(self, share_id: str) -> int:
         """Streams that are open now."""
@@ -265,28 +274,17 @@ class Links:
 
     def count_viewer(self, share_id: str) -> None:
         """One more viewer has come."""
-        self._counts[share_id] += 1
+        self._behind.counts[share_id] += 1
 
     def pending_viewers(self, share_id: str) -> int:
         """Viewers that came and are not in ``Share.viewers_total`` yet."""
-        return self._counts[share_id]
+        return self._behind.counts[share_id]
 
-    async def _flush(self) -> None:
-        async with self._writing:
-            counts = dict(self._counts)
-            if not counts:
-                return
-            await self._store.add_viewers(counts)
-            self._counts -= Counter(counts)
-            for known in (self._open, self._unsaved):
-                for share_id in counts.keys() & known.keys():
-                    share = known[share_id]
-                    known[share_id] = replace(share, viewers_total=share.viewers_total + counts[share_id])
-
-    async def _purge(self) -> None:
-        removed = await self._store.purge(self._clock() - self._retention_seconds)
-        if removed:
-            log.info("Shares: %d removed that were over for longer than they are kept", removed)
+    def _counted(self, share_id: str, count: int) -> None:
+        for known in (self._open, self._unsaved):
+            share = known.get(share_id)
+            if share is not None:
+                known[share_id] = replace(share, viewers_total=share.viewers_total + count)
 
 
 def code_hash(code: str) -> str:

@@ -14,11 +14,11 @@ from bridge.auth import find_credential
 from bridge.errors import TokenError
 from bridge.hub import Hub
 from bridge.principal import Principal
-from share.bodies import DAY_SECONDS, parse_changes, parse_draft, share_json
+from share.bodies import parse_changes, parse_draft, share_json
 from share.draft import InvalidRequestError, ShareOverError, TooManySharesError
 from share.errors import BusyError, StorageError
 from share.http import Problem, answer, base_url, read_body
-from share.limits import DEFAULT_PAGE, ID_BYTES, MAX_BODY_BYTES, MAX_PAGE
+from share.limits import DAY_SECONDS, DEFAULT_PAGE, ID_BYTES, MAX_BODY_BYTES, MAX_PAGE
 from share.links import Links
 from share.record import Share, Status
 
@@ -195,8 +195,8 @@ def _check_query(request: web.Request, *known: str) -> None:
 
 
 async def _json_body(request: web.Request) -> bytes:
-    if request.content_type != "application/json" or "Content-Encoding" in request.headers:
-        raise Problem(415, "unsupported_media_type", "send JSON, uncompressed, with Content-Type: application/json")
+    if request.content_type != "application/json":
+        raise Problem(415, "unsupported_media_type", "send JSON with Content-Type: application/json")
     return await read_body(request, MAX_BODY_BYTES)
 
 

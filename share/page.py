@@ -29,6 +29,7 @@ _ASSETS: Final = {
     "leaflet.js": "text/javascript",
     "leaflet.css": "text/css",
     "page.css": "text/css",
+    "noscript.css": "text/css",
     "page.js": "text/javascript",
     "session.js": "text/javascript",
     "devices.js": "text/javascript",
@@ -89,7 +90,11 @@ class Page:
         self._pages = {language: self._fill(language, texts[language], config) for language in LANGUAGES}
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get("/s/{code}", self.page), web.get("/s-assets/{version}/{name}", self.asset)]
+        return [
+            web.get("/s/{code}", self.page),
+            web.get("/s/{code}/", self.page),  # some who pass links on add a slash
+            web.get("/s-assets/{version}/{name}", self.asset),
+        ]
 
     async def page(self, request: web.Request) -> web.Response:
         """The page, whatever the code is. The code is not read here."""

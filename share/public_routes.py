@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from share.desk import Desk
 from share.errors import BusyError, StorageError
 from share.http import Problem, answer, base_url, read_body
 from share.limiter import Limiter, address_key
+from share.limits import CODE_BYTES
 from share.links import Links
 from share.passwords import Passwords
 from share.record import EndReason, Share, Status
@@ -36,8 +38,11 @@ for a minute at a time; the streams that are open go on until their token ends."
 MAX_WAITING_CHECKS: Final = 16
 """Passwords of one share that wait for one another, 20 ms each: a third of a second, and one share cannot fill the
 queue of all."""
-RETRY_SECONDS: Final = 30
-"""What a client that came too often is told to wait."""
+MAX_LOOKUPS: Final = 32
+"""Codes that are looked up in the database at the same time: strangers must leave room there for a revocation."""
+RETRY_SECONDS: Final = 6
+"""What a client that came too often is told to wait: until the next wrong password is due."""
+_CODE: Final = re.compile(rf"[A-Za-z0-9_-]{{{-(-CODE_BYTES * 8 // 6)}}}")
 # Made anew each time: one exception that is raised again and again keeps every frame that it came through.
 _not_found: Final = partial(Problem, 404, "share_not_found", "there is no such link; ask for a new one")
 _too_often: Final = partial(
@@ -47,9 +52,7 @@ _too_often: Final = partial(
     f"too often; try again in {RETRY_SECONDS} s",
     headers={"Retry-After": str(RETRY_SECONDS)},
 )
-_busy: Final = partial(
-    Problem, 503, "busy", "too many passwords to check at this moment; try again", headers={"Retry-After": "2"}
-)
+_busy: Final = partial(Problem, 503, "busy", "too many ask at this moment; try again", headers={"Retry-After": "2"})
 
 
 class InitBody(BaseModel):
@@ -73,6 +76,7 @@ class PublicRoutes:
         self._inits = Limiter(per_minute)
         self._streams = Limiter(per_minute)
         self._wrong = Limiter(WRONG_PASSWORDS_PER_MINUTE)
+        self._lookups = 0
         self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
 
     def routes(self) -> list[web.RouteDef]:
@@ -115,47 +119,59 @@ class PublicRoutes:
             share = await self._share(body)
             token, expires_at = self._desk.token_for(share)
             room = self._rooms.get(share.id)
-            assert room is not None  # an open share has one
+            assert room is not None  # what ``find_by_code`` calls open has one
             base = base_url(request, self._hub.settings.public_url)
             return answer(
                 {
                     "token": token,
                     "expires_at": timestamp(expires_at),
-                    "share": share_answer(room, share.ends_at),
+                    "share": share_answer(room, share.ends_at, with_positions=not self._desk.is_full(room)),
                     "stream_url": f"ws{base.removeprefix('http')}{STREAM_PATH}",
                 }
             )
         except Problem as problem:
+            if problem.code != "rate_limited":  # counted already
+                self._hub.admission.refuse(f"init_{problem.code}")
             return problem.response()
 
     async def _share(self, body: InitBody) -> Share:
-        """The open share of the code in ``body``. Problem when there is none, or its password is another."""
+        """The open share of the code in ``body``. Problem when there is none, or its password is another.
+
+        Before the password nothing is told: not even whether the share still goes on.
+        """
         share = await self._find(body.code.get_secret_value())
-        await self._check_password(share, body.password)
-        if share.password_hash is not None:  # to check a password takes a while
-            share = await self._find(body.code.get_secret_value())
-        if share.status(self._hub.clock()) is Status.UPCOMING:
-            raise Problem(
-                403, "share_not_started", "the share has not begun yet", {"starts_at": timestamp(share.starts_at)}
-            )
+        if share.password_hash is not None:
+            await self._check_password(share, body.password)
+            share = await self._find(body.code.get_secret_value())  # to check a password takes a while
+        match share.status(self._hub.clock()):
+            case Status.ENDED | Status.REVOKED:
+                raise _over(share)
+            case Status.UPCOMING:
+                raise Problem(
+                    403, "share_not_started", "the share has not begun yet", {"starts_at": timestamp(share.starts_at)}
+                )
         return share
 
     async def _find(self, code: str) -> Share:
-        """The share of ``code``, upcoming or active. Problem when there is none, or none any more."""
+        """The share of ``code``, also one that is over. Problem when there is none."""
+        if _CODE.fullmatch(code) is None:
+            raise _not_found()
+        if self._lookups >= MAX_LOOKUPS:
+            raise _busy()
+        self._lookups += 1
         try:
             share = await self._links.find_by_code(code)
         except StorageError:
             raise Problem.storage() from None
+        finally:
+            self._lookups -= 1
         if share is None:
             raise _not_found()
-        if share.status(self._hub.clock()) in (Status.ENDED, Status.REVOKED):
-            raise _over(share)
         return share
 
     async def _check_password(self, share: Share, password: SecretStr | None) -> None:
         """One after the other for each share: of many wrong ones that come together, too, only so many are tried."""
-        if share.password_hash is None:
-            return
+        assert share.password_hash is not None
         if password is None:
             raise Problem(401, "password_required", "this share asks for a password")
         turn = self._turns.get(share.id)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Protocol
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
 
 from bridge.closing import CloseReason
+from bridge.deadlines import Timer
 from bridge.encoding import event_frame, timestamp
 from bridge.hub import Hub
 from share.channel import Channel, Read
 from share.grant import Grant
 from share.record import EndReason, Share
+
+MAX_ROOMS_ELSEWHERE: Final = 1000
+"""Different grants of tokens that other services have made, watched now or lately. Each costs 10 µs for each message of
+its devices, so a service that puts the time of each token into ``starts_at`` finds an end here."""
+LINGER_SECONDS: Final = 60.0
+"""How long such a room stays when its last viewer has gone, or as long as its delay: to change networks takes a few."""
+log = logging.getLogger("share.rooms")
 
 
 class Viewer(Protocol):
@@ -23,17 +32,25 @@ class Viewer(Protocol):
 
 
 class Room:
-    """One grant's channel and its viewers. ``share`` is None for a token that another service has made."""
+    """One grant's channel and its viewers. ``share`` is None for tokens that another service has made."""
 
-    __slots__ = ("channel", "grant", "key", "label", "share", "viewers")
+    __slots__ = ("_grant", "channel", "closing", "share", "viewers")
 
-    def __init__(self, key: Hashable, grant: Grant, channel: Channel, share: Share | None, label: str) -> None:
-        self.key = key
-        self.grant = grant
+    def __init__(self, grant: Grant, channel: Channel, share: Share | None) -> None:
+        self._grant = grant
         self.channel = channel
         self.share = share
-        self.label = label
         self.viewers: set[Viewer] = set()
+        self.closing: Timer | None = None
+        """Runs while a room of tokens made elsewhere is empty."""
+
+    @property
+    def grant(self) -> Grant:
+        return self.share.grant if self.share else self._grant
+
+    @property
+    def key(self) -> str | Grant:
+        return self.share.id if self.share else self._grant
 
 
 class Arrivals(Protocol):
@@ -43,12 +60,14 @@ class Arrivals(Protocol):
 
 
 class Rooms:
-    """All rooms of one process. A stored share has its room while it is open; another's token while it is watched."""
+    """All rooms of one process. A stored share has its room while it is open; tokens made elsewhere have one for each
+    grant while it is watched, and for a while after: who comes back finds trail and delayed positions as they were."""
 
     def __init__(self, hub: Hub, read: Read) -> None:
         self._hub = hub
         self._read = read
-        self._rooms: dict[Hashable, Room] = {}
+        self._rooms: dict[str | Grant, Room] = {}
+        self._elsewhere: dict[Grant, Room] = {}
         self.arrivals: Arrivals | None = None
         """Set once, before the first share is opened."""
 
@@ -59,16 +78,36 @@ class Rooms:
         """The room of an open share."""
         return self._rooms.get(share_id)
 
-    def of_grant(self, grant: Grant, label: str) -> Room:
-        """The room of tokens that another service has made; it is there from now on until its last viewer leaves."""
-        key = (grant, label)
-        return self._rooms.get(key) or self._open(key, grant, None, label)
+    def of_grant(self, grant: Grant) -> Room | None:
+        """The room of tokens that another service has made with ``grant``; None when there are too many such rooms."""
+        room = self._rooms.get(grant)
+        if room is None:
+            if len(self._elsewhere) >= MAX_ROOMS_ELSEWHERE and not self._make_place():
+                return None
+            room = self._elsewhere[grant] = self._open(grant, None)
+        return room
+
+    def _make_place(self) -> bool:
+        """Close the room made elsewhere that is empty and was opened first; False when all are watched."""
+        for room in self._elsewhere.values():
+            if not room.viewers:
+                self._close(room)
+                return True
+        return False
+
+    def enter(self, room: Room, viewer: Viewer) -> None:
+        """``viewer`` is there from now on."""
+        if room.closing is not None:
+            room.closing.cancel()
+            room.closing = None
+        room.viewers.add(viewer)
 
     def leave(self, room: Room, viewer: Viewer) -> None:
         """``viewer``, whose subscription the broker has forgotten, is gone."""
         room.viewers.discard(viewer)
         if room.share is None and not room.viewers:
-            self._close(room)
+            linger = max(room.grant.delay_s, LINGER_SECONDS)
+            room.closing = self._hub.call_later(linger, lambda: self._close(room))
 
     def viewers(self, share_id: str) -> int:
         """Open streams of a share."""
@@ -79,16 +118,15 @@ class Rooms:
 
     def opened(self, share: Share) -> None:
         """From now on there is something to watch."""
-        self._open(share.id, share.grant, share, share.label)
+        self._open(share.grant, share)
 
     def changed(self, before: Share, after: Share) -> None:
         """Tell the viewers what concerns them. All but the aliases of a grant stays as it was."""
         room = self._rooms[after.id]
-        room.share, room.grant, room.label = after, after.grant, after.label
+        room.share = after
         room.channel.rename(dict(after.grant.aliases))
         if (before.label, before.ends_at, before.grant) != (after.label, after.ends_at, after.grant):
-            for viewer in list(room.viewers):
-                viewer.tell_share()
+            _each(room.viewers, lambda viewer: viewer.tell_share())
 
     def closed(self, share: Share, reason: EndReason | None) -> None:
         """End every stream of ``share``, the stalled ones too; None when its time is over."""
@@ -102,18 +140,11 @@ class Rooms:
             data = {"expires_at": timestamp(share.ended_at or share.ends_at)}
             frame = event_frame("expired", {**data, "reason": reason.value} if reason else data)
             close_reason = CloseReason.EXPIRED
-        failure: Exception | None = None
-        for viewer in list(room.viewers):
-            try:
-                viewer.expire(frame, reason=close_reason)
-            except Exception as error:  # uvloop's transports may raise, see Cohort.flush: the others end all the same
-                failure = error
-        if failure is not None:
-            raise failure
+        _each(room.viewers, lambda viewer: viewer.expire(frame, reason=close_reason))
 
     # --- channels -----------------------------------------------------------------------------------------
 
-    def _open(self, key: Hashable, grant: Grant, share: Share | None, label: str) -> Room:
+    def _open(self, grant: Grant, share: Share | None) -> Room:
         hub = self._hub
 
         def arrived() -> None:
@@ -121,7 +152,8 @@ class Rooms:
                 self.arrivals.arrived(share.id)
 
         channel = Channel(grant, self._read, call_later=hub.call_later, deliver=hub.broker.deliver, on_arrival=arrived)
-        room = self._rooms[key] = Room(key, grant, channel, share, label)
+        room = Room(grant, channel, share)
+        self._rooms[room.key] = room
         hub.broker.attach(channel)
         for device_id in grant.device_ids:
             for _, message in hub.history.of(device_id):
@@ -132,5 +164,18 @@ class Rooms:
 
     def _close(self, room: Room) -> None:
         del self._rooms[room.key]
+        if room.share is None:
+            del self._elsewhere[room.grant]
+        if room.closing is not None:
+            room.closing.cancel()
         room.channel.close()
         self._hub.broker.detach(room.channel)
+
+
+def _each(viewers: Iterable[Viewer], tell: Callable[[Viewer], None]) -> None:
+    """Tell each of them, whatever becomes of the others: that one socket is broken must not keep a share open."""
+    for viewer in list(viewers):
+        try:
+            tell(viewer)
+        except Exception:
+            log.exception("A viewer could not be told: a bug, please report it")

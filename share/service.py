@@ -14,9 +14,10 @@ from bridge.hub import Hub
 from bridge.paseto import KeyRing
 from bridge.settings import Settings
 from share.database_url import check_database_url
-from share.desk import DAY_SECONDS, Desk
+from share.desk import Desk
 from share.errors import StorageError
 from share.http import Problem
+from share.limits import DAY_SECONDS
 from share.links import Links
 from share.operator_routes import OperatorRoutes
 from share.page import Page
@@ -59,7 +60,7 @@ class Sharing:
 
     def statistics(self) -> dict[str, int]:
         """Counts only, for the operator."""
-        return {"open": len(self.links), "viewers": self.desk.viewers}
+        return {"open": len(self.links), "rooms": len(self._rooms), "viewers": self.desk.viewers}
 
 
 @asynccontextmanager

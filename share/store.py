@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from bridge.errors import StartError
 from share.database import open_database
 from share.database_errors import explain
-from share.errors import StorageError
+from share.errors import GoneError, StorageError
 from share.record import EndReason, Share, Status
 from share.tables import from_row, shares, to_row
 from share.worker import Worker
@@ -67,8 +67,12 @@ class Store:
     # --- reading ---------------------------------------------------------------------------------------
 
     async def load_open(self, now: float) -> Shares:
-        """Those that are upcoming or active at ``now``, in no order."""
-        return await self._shares(select(shares).where(_is_open(now)))
+        """Those that are upcoming or active at ``now``, in no order.
+
+        One that this release cannot read is left out, here and in ``list``, with a line in the log: a single
+        share must not keep a server from starting.
+        """
+        return await self._readable(select(shares).where(_is_open(now)))
 
     async def by_id(self, share_id: str) -> Share | None:
         found = await self._shares(select(shares).where(shares.c.id == share_id))
@@ -93,7 +97,7 @@ class Store:
         if status is not None:
             wanted.append(_has_status(status, now))
         newest_first = (shares.c.created_at.desc(), shares.c.id.desc())
-        return await self._shares(select(shares).where(*wanted).order_by(*newest_first).limit(limit))
+        return await self._readable(select(shares).where(*wanted).order_by(*newest_first).limit(limit))
 
     # --- writing ---------------------------------------------------------------------------------------
 
@@ -104,13 +108,15 @@ class Store:
 
     async def replace(self, share: Share) -> None:
         """Make every column that of ``share`` but ``viewers_total``, which only ``add_viewers`` moves: whoever
-        changes a share need not know what was counted meanwhile. StorageError also when it is not there."""
+        changes a share need not know what was counted meanwhile. GoneError when it is not there, or is over:
+        what another process has revoked stays revoked."""
         row = to_row(share)
         del row["viewers_total"]
 
         def work(connection: Connection) -> None:
-            if connection.execute(update(shares).where(shares.c.id == share.id).values(row)).rowcount != 1:
-                raise StorageError(f"share {share.id} is not in the database")
+            goes_on = and_(shares.c.id == share.id, shares.c.ended_at.is_(None))
+            if connection.execute(update(shares).where(goes_on).values(row)).rowcount != 1:
+                raise GoneError(f"share {share.id} is over, or is not in the database")
 
         await self._ask(work)
 
@@ -136,6 +142,18 @@ class Store:
     async def _shares(self, query: Select[Any]) -> Shares:
         return await self._ask(lambda connection: [from_row(row) for row in connection.execute(query).mappings()])
 
+    async def _readable(self, query: Select[Any]) -> Shares:
+        def work(connection: Connection) -> Shares:
+            found = []
+            for row in connection.execute(query).mappings():
+                try:
+                    found.append(from_row(row))
+                except StorageError as error:
+                    _log.warning("passed over: %s", error)
+            return found
+
+        return await self._ask(work)
+
     async def _ask(self, work: Callable[[Connection], _T]) -> _T:
         return await self._worker.run(lambda: self._transaction(work))
 
@@ -146,6 +164,8 @@ class Store:
         try:
             with self._engine.begin() as connection:
                 result = work(connection)
+                if self._worker.is_given_up():  # a database that hung is back: undo what was answered as failed
+                    raise StorageError("it came too late, and was not done")
         except IntegrityError as error:  # the database is well
             raise StorageError(explain(error)) from None
         except SQLAlchemyError as error:

@@ -25,6 +25,7 @@ from share.limits import (
     MAX_LABEL_CHARS,
     MAX_PRECISION_M,
     MAX_TRAIL,
+    MAX_TRAIL_IN_ALL,
     MIN_PRECISION_M,
 )
 
@@ -50,7 +51,7 @@ class Ticket:
     @property
     def key(self) -> Hashable:
         """What two tokens for the same thing have in common."""
-        return self.share_id or (self.grant, self.label)
+        return self.share_id or self.grant
 
 
 def mint(ring: KeyRing, share_id: str, *, expires_at: float, now: float) -> str:
@@ -121,6 +122,8 @@ def _grant(claims: Mapping[str, Any], device_ids: tuple[str, ...]) -> Grant:
     trail = _number(claims, "trail", 0.0, MAX_TRAIL)
     if not trail.is_integer():
         raise ValueError("trail is not a whole number")
+    if trail * len(device_ids) > MAX_TRAIL_IN_ALL:
+        raise ValueError(f"trail times the number of devices is above {MAX_TRAIL_IN_ALL}")
     return Grant(
         aliases=tuple(
             (device_id, "Device" if alone else f"Device {number}") for number, device_id in enumerate(device_ids, 1)

@@ -76,7 +76,10 @@ class ShareCredential(Credential):
     def data(self) -> dict[str, object]:
         if self.principal is None or self.room is None or self.ticket is None:
             return {"expires_at": None, "share": None}
-        return {"expires_at": expires_text(self.principal), "share": share_data(self.room, self.ticket.expires_at)}
+        return {
+            "expires_at": expires_text(self.principal),
+            "share": share_data(self.room, self.ticket.expires_at, self.ticket.label),
+        }
 
 
 class ShareDialogue(Dialogue):

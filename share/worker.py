@@ -27,13 +27,16 @@ _T = TypeVar("_T")
 
 
 class _Job:
-    __slots__ = ("abandoned", "begin_deadline", "future", "work")
+    __slots__ = ("abandoned", "begin_deadline", "future", "given_up", "work")
 
     def __init__(self, work: Callable[[], Any], future: asyncio.Future[Any], begin_deadline: float) -> None:
         self.work = work
         self.future = future
         self.begin_deadline = begin_deadline
         self.abandoned = False
+        """Nobody waits for it any more."""
+        self.given_up = False
+        """The caller was told that it failed."""
 
 
 class Worker:
@@ -60,6 +63,7 @@ class Worker:
         self._waiting = 0
         self._closing = False
         self._last_begin = float("inf")
+        self._running: _Job | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -108,7 +112,7 @@ class Worker:
             job.abandoned = True
             raise
         if not done:
-            job.abandoned = True
+            job.abandoned = job.given_up = True
             raise StorageError(
                 f"the database has not answered for {answer_seconds:.0f} s; it is not known whether this was done"
             )
@@ -126,6 +130,10 @@ class Worker:
 
     # --- on the thread ---------------------------------------------------------------------------------
 
+    def is_given_up(self) -> bool:
+        """For work to ask before its last step: whether its caller was told already that it failed."""
+        return self._running is not None and self._running.given_up
+
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             result, error = self._outcome(job)
@@ -138,6 +146,7 @@ class Worker:
         # What ends the store has no bound of its own: it must come after everything else.
         if time.monotonic() > min(job.begin_deadline, self._last_begin) and job.begin_deadline != float("inf"):
             return None, StorageError("the database is too slow: this was not begun")
+        self._running = job
         try:
             return job.work(), None
         except Exception as error:  # whatever it is, it belongs to the caller

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from bridge.deadlines import Deadlines
 from share.draft import Draft
-from share.errors import StorageError
+from share.errors import GoneError, StorageError
 from share.grant import Grant
 from share.links import Links
 from share.record import EndReason, Share, Status
@@ -52,8 +52,8 @@ class FakeStore:
 
     async def replace(self, share: Share) -> None:
         await self._enter("replace")
-        if share.id not in self.rows:
-            raise StorageError("there is no such row")
+        if share.id not in self.rows or self.rows[share.id].ended_at is not None:
+            raise GoneError("there is no such row, or it is over")
         self.rows[share.id] = replace(share, viewers_total=self.rows[share.id].viewers_total)
 
     async def by_id(self, share_id: str) -> Share | None:

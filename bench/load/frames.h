@@ -1,4 +1,4 @@
-/* What happens on an open socket: frames in, markers counted, pings answered. */
+/* What happens on an open socket: frames in, pings answered. */
 #ifndef BENCH_FRAMES_H
 #define BENCH_FRAMES_H
 
@@ -16,10 +16,5 @@ void frames_send(int fd, int opcode, const void *payload, size_t size);
 
 /* Follows the frames in these bytes: answers pings, remembers the code of a Close. */
 void frames_read(struct connection *connection, struct tally *tally, const char *bytes, size_t size);
-
-/* Counts the markers in these bytes. MARKER_BYTES before `bytes` must be writable: a marker that the
- * last read had cut is put together there. Markers are found in the raw stream and not per frame, so
- * this works for JSON, MQTT and NATS alike, as long as the server does not compress. */
-void markers_read(struct connection *connection, struct tally *tally, char *bytes, size_t size);
 
 #endif

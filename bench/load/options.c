@@ -23,7 +23,8 @@ static const char HELP[] =
     "The server under test\n"
     "  --host A            IPv4 address (127.0.0.1)\n"
     "  --port N            port (8000)\n"
-    "  --path P            request path; %D = the socket's device ids, %I = its number (/)\n"
+    "  --path P            request path; %D = the socket's device ids, %I = its number, %T = its token (/)\n"
+    "  --tokens FILE       tokens, one a line; the sockets take them in turn\n"
     "  --header 'K: V'     request header, up to 8 times\n"
     "  --subprotocol S     Sec-WebSocket-Protocol\n"
     "  --protocol P        how to subscribe: url, mqtt or nats (url)\n"
@@ -43,6 +44,8 @@ static const char HELP[] =
     "  --rate R            messages per second, all devices together; 0 = none (10)\n"
     "  --burst N           messages sent together (1)\n"
     "  --padding N         bytes added to each payload of about 150 (60)\n"
+    "  --mark M            what tells a delivery: payload, the publisher's own marker; or time, for a server\n"
+    "                      that shows positions only: its \"time\":\"…Z\", which is up to 1 ms early (payload)\n"
     "  --messages N        stop after N messages, the warm ones included (0 = by time only)\n"
     "\n"
     "Time, in seconds\n"
@@ -55,8 +58,8 @@ static const char HELP[] =
     "  --help              this text\n";
 
 enum {
-    HOST = 256, PORT, PATH, HEADER, SUBPROTOCOL, PROTOCOL, SOCKETS, STALLED, DEVICES, WATCH, SOURCES, OPENING,
-    MQTT_HOST, MQTT_PORT, MQTT_USER, MQTT_PASSWORD, HTTP_PUBLISH, RATE, BURST, PADDING, MESSAGES,
+    HOST = 256, PORT, PATH, TOKENS, HEADER, SUBPROTOCOL, PROTOCOL, SOCKETS, STALLED, DEVICES, WATCH, SOURCES, OPENING,
+    MQTT_HOST, MQTT_PORT, MQTT_USER, MQTT_PASSWORD, HTTP_PUBLISH, RATE, BURST, PADDING, MARK, MESSAGES,
     SETTLE, WARM, SECONDS, DRAIN, PROCESS, SHOW_HELP,
 };
 
@@ -64,6 +67,7 @@ static const struct option NAMES[] = {
     {"host", required_argument, NULL, HOST},
     {"port", required_argument, NULL, PORT},
     {"path", required_argument, NULL, PATH},
+    {"tokens", required_argument, NULL, TOKENS},
     {"header", required_argument, NULL, HEADER},
     {"subprotocol", required_argument, NULL, SUBPROTOCOL},
     {"protocol", required_argument, NULL, PROTOCOL},
@@ -81,6 +85,7 @@ static const struct option NAMES[] = {
     {"rate", required_argument, NULL, RATE},
     {"burst", required_argument, NULL, BURST},
     {"padding", required_argument, NULL, PADDING},
+    {"mark", required_argument, NULL, MARK},
     {"messages", required_argument, NULL, MESSAGES},
     {"settle", required_argument, NULL, SETTLE},
     {"warm", required_argument, NULL, WARM},
@@ -113,6 +118,15 @@ static enum protocol protocol_of(const char *text)
     fail(EXIT_USAGE, "--protocol is url, mqtt or nats, not '%s'", text);
 }
 
+static enum mark mark_of(const char *text)
+{
+    if (strcmp(text, "payload") == 0)
+        return MARK_PAYLOAD;
+    if (strcmp(text, "time") == 0)
+        return MARK_TIME;
+    fail(EXIT_USAGE, "--mark is payload or time, not '%s'", text);
+}
+
 static void add_process(struct options *options)
 {
     char *equals = strchr(optarg, '=');
@@ -142,6 +156,7 @@ static int read_text(struct options *options, int option)
     switch (option) {
     case HOST: options->host = optarg; return 1;
     case PATH: options->path = optarg; return 1;
+    case TOKENS: options->tokens = optarg; return 1;
     case SUBPROTOCOL: options->subprotocol = optarg; return 1;
     case PROTOCOL: options->protocol = protocol_of(optarg); return 1;
     case HEADER: add_header(options); return 1;
@@ -149,6 +164,7 @@ static int read_text(struct options *options, int option)
     case MQTT_HOST: options->mqtt_host = optarg; return 1;
     case MQTT_USER: options->mqtt_user = optarg; return 1;
     case MQTT_PASSWORD: options->mqtt_password = optarg; return 1;
+    case MARK: options->mark = mark_of(optarg); return 1;
     case HTTP_PUBLISH: options->http_publish = optarg; return 1;
     default: return 0;
     }

@@ -14,6 +14,12 @@ enum protocol {
     PROTOCOL_NATS, /* NATS over WebSocket */
 };
 
+/* What tells a delivery, and how old it is. */
+enum mark {
+    MARK_PAYLOAD, /* the publisher's own marker, where payloads are forwarded as they are: exact */
+    MARK_TIME,    /* the time of a position, where nothing else of the payload is: to 1 ms */
+};
+
 struct named_process {
     const char *name;
     int pid;
@@ -22,7 +28,8 @@ struct named_process {
 struct options {
     const char *host;
     int port;
-    const char *path; /* %D stands for the socket's devices, %I for its number */
+    const char *path;   /* %D stands for the socket's devices, %I for its number, %T for its token */
+    const char *tokens; /* NULL, or a file of tokens, one a line; the sockets take them in turn */
     const char *subprotocol;
     enum protocol protocol;
     const char *headers[MAX_HEADERS];
@@ -43,6 +50,7 @@ struct options {
     double rate;              /* messages per second of all devices; 0 publishes nothing */
     int burst;                /* messages sent together */
     int padding;              /* bytes added to each payload */
+    enum mark mark;
     uint64_t messages;        /* stop after so many; 0 means when the time is over */
 
     double settle; /* seconds between the last handshake and the first message */

@@ -1,4 +1,7 @@
-/* The thread that publishes: every device in turn, at a fixed rate, whatever the readers do. */
+/* The thread that publishes: every device in turn, at a fixed rate, whatever the readers do.
+ *
+ * Every payload says twice when it was sent: "@@", sixteen hex digits (now_ns), "@@"; and as a tracker
+ * does, by the wall clock, cut to the millisecond. */
 #ifndef BENCH_PUBLISHER_H
 #define BENCH_PUBLISHER_H
 
@@ -7,9 +10,6 @@
 #include <stdint.h>
 
 #include "options.h"
-
-/* Every payload carries this marker once: "@@", sixteen hex digits (now_ns when it was sent), "@@". */
-#define MARKER_BYTES 20
 
 struct publisher {
     const struct options *options;

@@ -15,6 +15,7 @@
 
 #include "common.h"
 #include "frames.h"
+#include "markers.h"
 #include "wire.h"
 
 #define EVENTS 512
@@ -55,6 +56,9 @@ static void raise_descriptor_limit(int wanted)
 void sockets_prepare(struct sockets *sockets, const struct options *options)
 {
     sockets->options = options;
+    sockets->tally.marker = marker_of(options);
+    if (options->tokens)
+        sockets->tokens = tokens_read(options->tokens);
     sockets->count = options->sockets + options->stalled;
     raise_descriptor_limit(sockets->count + SPARE_DESCRIPTORS);
     sockets->all = calloc((size_t)sockets->count, sizeof *sockets->all);
@@ -107,19 +111,24 @@ static void start(struct sockets *sockets, struct connection *connection)
     epoll_ctl(sockets->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-/* The request path with %D and %I filled in. */
-static void make_path(char *out, const struct options *options, int index)
+/* The request path with %D, %I and %T filled in. */
+static void make_path(char *out, const struct sockets *sockets, int index)
 {
+    const struct options *options = sockets->options;
+    const struct tokens *tokens = &sockets->tokens;
     size_t used = 0;
 
     for (const char *from = options->path; *from; from++) {
-        if (used + TOPIC_BYTES > WIRE_BYTES)
+        if (used + TOKEN_BYTES > WIRE_BYTES)
             fail(EXIT_USAGE, "--path is too long");
         if (from[0] == '%' && from[1] == 'D') {
             used += device_list(out + used, watch_of(options, index));
             from++;
         } else if (from[0] == '%' && from[1] == 'I') {
             used += (size_t)sprintf(out + used, "%d", index);
+            from++;
+        } else if (from[0] == '%' && from[1] == 'T' && tokens->count) {
+            used += (size_t)sprintf(out + used, "%s", tokens->lines[index % tokens->count]);
             from++;
         } else {
             out[used++] = *from;
@@ -135,7 +144,7 @@ static void send_handshake(struct sockets *sockets, struct connection *connectio
     const struct options *options = sockets->options;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
 
-    make_path(path, options, connection->index);
+    make_path(path, sockets, connection->index);
     /* The key is the sample of RFC 6455: a load generator needs no surprise, and the answer is not checked. */
     size_t size =
         (size_t)sprintf(request,

@@ -7,12 +7,16 @@
 
 #include "histogram.h"
 #include "options.h"
-#include "publisher.h"
+#include "tokens.h"
 
 /* Largest control frame payload (RFC 6455 section 5.5). */
 #define CONTROL_BYTES 125
 /* Largest head of a server's frame: 2 bytes and an extended length of 8; servers do not mask. */
 #define SERVER_HEAD_BYTES 10
+/* Longest marker (markers.h). */
+#define MARKER_BYTES 32
+
+struct marker;
 
 enum state { STATE_CONNECTING, STATE_UPGRADING, STATE_OPEN, STATE_CLOSED };
 
@@ -39,6 +43,7 @@ struct connection {
 };
 
 struct tally {
+    const struct marker *marker;
     struct histogram latencies; /* of messages that were sent inside the window, whenever they came */
     uint64_t window_start_ns;
     uint64_t window_end_ns; /* 0 while the window is not over */
@@ -51,6 +56,7 @@ struct tally {
 
 struct sockets {
     const struct options *options;
+    struct tokens tokens; /* none: count is 0 */
     struct connection *all;
     int count;
     int started;

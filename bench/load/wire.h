@@ -8,6 +8,8 @@
 #define WIRE_BYTES 65000
 /* Longest topic or device id made from a pattern. */
 #define TOPIC_BYTES 128
+/* Longest token in a path: servers take request lines of 8 KiB. */
+#define TOKEN_BYTES 4096
 /* Head of a client's frame: 2 bytes, an extended length of 8, a mask of 4. */
 #define FRAME_HEAD_BYTES 14
 

@@ -1,7 +1,7 @@
 // The card beside the map: what is known, in words. Everything is set with textContent.
 
 import { bearing, distance, sector, turn } from "./geo.js";
-import { clean } from "./words.js";
+import { clean } from "./words.js";   // for what is no alias: those are words.name()
 
 const MOVING_KMH = 3;              // slower than this a receiver at rest seems to move
 const ETA_KMH = 5;                 // slower than this a time of arrival means nothing
@@ -20,8 +20,9 @@ function note(selector, text) {    // a line that is there only when it says som
 }
 
 export class Card {
-  #words; #chosen; #rows = new Map(); #place = "";
+  #words; #chosen; #rows = []; #place = "";
 
+  // `chosen(index)` is told which of several the visitor wants to see.
   constructor(words, chosen) {
     this.#words = words;
     this.#chosen = chosen;
@@ -40,25 +41,28 @@ export class Card {
     $("#state").dataset.kind = state.kind;
     put("#state-text", state.title);
     note("#hint", state.hint || "");
-    const several = devices.length > 1, name = device ? clean(device.alias) : "";
+    const several = devices.length > 1, name = device ? this.#words.name(device.alias) : "";
     put("#title bdi", clean(share.label) || (several ? this.#words.say("page_title") : name));
     put("#device-name bdi", name);
     $("#device-name").hidden = !several && !clean(share.label);
-    put("#motion", this.motion(device, view.stale(device)));
+    put("#motion", this.motion(device, view.stale(device), share));
     this.#age(device, now);
     this.#list(view, several);
     this.#journey(share, device, view.stale(device));
     this.#position(share, device);
-    const left = (share.endsAt - now) / 1000, time = this.#words.time(share.endsAt, now);
-    put("#until", left > 0 ? this.#words.say("until_left", { time, left: this.#words.duration(left) }) : this.#words.say("until", { time }));
+    note("#until", share.endsAt === null ? "" : this.#until((share.endsAt - now) / 1000, this.#words.time(share.endsAt, now)));
   }
 
-  motion(device, stale) {
+  #until(left, time) {
+    return left > 0 ? this.#words.say("until_left", { time, left: this.#words.duration(left) }) : this.#words.say("until", { time });
+  }
+
+  motion(device, stale, { precision }) {
     const position = device?.position;
     if (!position) return this.#words.say("no_position");
     if (stale) return this.#words.say("last_known");
     if (position.speed === null) return this.#words.say("motion_unknown");
-    if (position.speed < MOVING_KMH) return this.#words.say("stopped");
+    if (position.speed < MOVING_KMH) return this.#words.say(precision ? "slow" : "stopped");   // with a grid, 0 is what was rounded to it
     const speed = this.#words.speed(position.speed);
     if (position.heading === null) return this.#words.say("moving", { speed });
     return this.#words.say("moving_to", { speed, direction: this.#words.say("direction_" + sector(position.heading)) });
@@ -73,50 +77,53 @@ export class Card {
     if (time.dateTime !== iso) Object.assign(time, { dateTime: iso, title: this.#words.fullTime(at) });
   }
 
-  #list({ devices, device, stale }, several) {
+  #list({ devices, device, stale, share }, several) {
     $("#list").hidden = !several;
     if (!several) return;
-    const order = devices.map(({ alias }) => alias);
-    if (order.join("\0") !== [...this.#rows.keys()].join("\0")) {
-      const rows = new Map(order.map((alias) => [alias, this.#row(alias)]));
-      $("#devices").replaceChildren(...[...rows.values()].map(({ item }) => item));
-      this.#rows = rows;
+    if (devices.length !== this.#rows.length) {
+      this.#rows = devices.map((_, index) => this.#row(index));
+      $("#devices").replaceChildren(...this.#rows.map(({ item }) => item));
     }
-    for (const each of devices) {
-      const { button, words } = this.#rows.get(each.alias), lines = stale(each) && each.position ? this.#words.say("last_known") : this.motion(each, false);
-      put(words, lines);
+    devices.forEach((each, index) => {
+      const { button, name, words } = this.#rows[index];
+      put(name, this.#words.name(each.alias));
+      put(words, this.motion(each, stale(each), share));
       button.setAttribute("aria-pressed", String(each === device));
       button.dataset.stale = String(stale(each));
-    }
+    });
   }
 
-  #row(alias) {
+  #row(index) {
     const item = document.createElement("li"), button = document.createElement("button");
     const name = document.createElement("bdi"), words = document.createElement("span");
     button.type = "button";
-    name.textContent = clean(alias);
     words.className = "quiet";
     button.append(name, words);
-    button.addEventListener("click", () => this.#chosen(alias));
+    button.addEventListener("click", () => this.#chosen(index));
     item.append(button);
-    return { item, button, words };
+    return { item, button, name, words };
   }
 
-  #journey({ destination, label }, device, stale) {
+  #journey({ destination, precision, delay }, device, stale) {
     const position = device?.position;
     $("#journey").hidden = !destination;
     if (!destination) return;
-    note("#destination-name", "");
-    const box = $("#destination-name");
-    box.hidden = !destination.name;
-    box.replaceChildren(Object.assign(document.createElement("bdi"), { textContent: clean(destination.name || "") }));
+    $("#destination-name").hidden = !destination.name;
+    put("#destination-name bdi", destination.name);
     if (!position) return note("#distance", ""), note("#eta", "");
     const metres = distance(position, destination);
-    const there = metres <= destination.radius_m;
-    note("#distance", there ? this.#words.say("at_destination") : this.#words.say("distance", { distance: this.#words.distance(metres) }));
+    const there = !precision && metres <= destination.radius_m;
+    note("#distance", there ? this.#words.say("at_destination") : this.#far(metres, precision));
     const away = position.heading !== null && turn(position.heading, bearing(position, destination)) > 90;
-    const known = !there && !stale && !away && position.speed >= ETA_KMH;
+    // Of what was rounded, or is old, no time of arrival can be told.
+    const known = !precision && !delay && !there && !stale && !away && position.speed >= ETA_KMH;
     note("#eta", known ? this.#words.say("eta", { time: this.#words.duration(Math.max(60, metres / (position.speed / 3.6))) }) : "");
+  }
+
+  #far(metres, precision) {        // with a grid: not finer than it is, and nothing of having arrived
+    if (precision && metres < precision) return this.#words.say("distance_within", { distance: this.#words.distance(2 * precision) });
+    const rounded = precision ? Math.round(metres / precision) * precision : metres;
+    return this.#words.say("distance", { distance: this.#words.distance(rounded) });
   }
 
   #position(share, device) {

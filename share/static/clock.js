@@ -1,4 +1,6 @@
-// The server's time, so that a phone whose clock is wrong still says "12 seconds ago".
+// The server's time, so that a phone whose clock is wrong still says "12 seconds ago". It is learnt from the Date
+// header of each answer of init: that is of the same server as the times in the stream, and has been neither cached
+// nor kept, which cannot be said of the page or its assets. No frame of the stream says what time it is.
 
 const TRUSTED_MS = 3000;           // the Date header has whole seconds: smaller differences are noise
 let offset = 0;

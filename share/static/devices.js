@@ -26,14 +26,13 @@ export class Devices {
   get size() { return this.#devices.size; }
   clear() { this.#devices.clear(); this.#ids.clear(); }
 
-  // The share's devices in its order. One that is only called differently now keeps what is known of it.
+  // The share's devices in its order. Which they are and their order is fixed when a share is made, so that the
+  // first is the same whatever it is called now, also when two of them have changed names.
   name(aliases) {
-    const before = [...this.#devices.keys()], known = this.#devices, next = new Map();
+    const before = this.all(), next = new Map();
     aliases.forEach((alias, index) => {
-      let device = known.get(alias);
-      const old = before[index];
-      if (!device && before.length === aliases.length && !aliases.includes(old)) device = known.get(old);
-      device = device || { alias, position: null, live: false, heardAt: 0, trail: [] };
+      const known = before.length === aliases.length ? before[index] : this.#devices.get(alias);
+      const device = known || { alias, position: null, live: false, heardAt: 0, trail: [] };
       device.alias = alias;
       next.set(alias, device);
     });
@@ -41,7 +40,7 @@ export class Devices {
   }
 
   // One position of one device. `heardAt` is now for what has just been measured, and the fix's own time for
-  // what is told again; `first` is a position that came with the share. Answers whether anything changed.
+  // what is told again; a replay without a time says nothing of when the device was heard. `first` is a position that came with the share. Answers whether anything changed.
   take(alias, data, { id = null, replay = false, first = false, now, delay = 0 }) {
     const device = this.#devices.get(alias), position = readPosition(data);
     if (!device || !position || this.#seen(id)) return false;

@@ -1,5 +1,7 @@
 // The map: tiles when they come, a plain grid where they do not, and on it what is known of each device.
 
+import "./leaflet.js";             // no module of its own: it makes window.L
+
 const L = window.L;
 const NEAR_ZOOM = 15, WORLD_ZOOM = 2, MAX_ZOOM = 19;
 const TILE_FAILURES = 3;           // that many with none loaded in between: there is no map
@@ -37,7 +39,8 @@ export class MapView {
   #map; #drawn = new Map(); #destination = null; #placed = false; #padding = { left: 0, bottom: 0 }; #calm = matchMedia("(prefers-reduced-motion: reduce)");
   #changed; #flag = ""; #held = false;
 
-  // `changed(following)` is told when the visitor drags the map away; `failed(yes)` when tiles cannot be had.
+  // `changed(following)` is told when the visitor drags the map away, `failed(yes)` when tiles cannot be had, and
+  // `chosen(index)` which of several was touched.
   constructor(element, config, words, { changed, failed, chosen }) {
     this.#changed = changed;
     this.chosen = chosen;
@@ -113,11 +116,11 @@ export class MapView {
     this.#placed = false;
   }
 
-  // Draw all that is given: [{alias, position, trail, stale, chosen, radius}]; `radius` in metres or null.
+  // Draw all that is given: [{name, position, trail, stale, chosen, radius}]; `radius` in metres or null.
   draw(devices, destination) {
-    for (const alias of [...this.#drawn.keys()]) if (!devices.some((device) => device.alias === alias)) this.#erase(alias);
+    for (const index of [...this.#drawn.keys()]) if (!devices[index]) this.#erase(index);
     this.#drawDestination(destination);
-    for (const device of devices) if (device.position) this.#drawDevice(device, devices.length > 1);
+    devices.forEach((device, index) => { if (device.position) this.#drawDevice(device, index, devices.length > 1); });
     const shown = devices.filter((device) => device.position);
     if (!shown.length) {
       if (destination && !this.#placed) this.#centre(destination, 12);
@@ -176,20 +179,21 @@ export class MapView {
       L.circle(at, { radius: destination.radius_m, className: "arrival", interactive: false }).addTo(this.#map),
       L.marker(at, { icon: flag.icon, interactive: false, keyboard: false, zIndexOffset: -500 }).addTo(this.#map),
     ];
+    this.#destination[1].getElement().setAttribute("aria-hidden", "true");
   }
 
-  #drawDevice({ alias, position, trail, stale, chosen, radius }, several) {
+  #drawDevice({ name, position, trail, stale, chosen, radius }, index, several) {
     const at = [position.lat, position.lon];
-    let parts = this.#drawn.get(alias);
+    let parts = this.#drawn.get(index);
     if (!parts) {
       parts = icon("device", ARROW);
       parts.circle = L.circle(at, { radius: 1, className: "accuracy", interactive: false }).addTo(this.#map);
       parts.trail = L.polyline([], { className: "trail", interactive: false, smoothFactor: 0, noClip: true }).addTo(this.#map);
-      parts.marker = L.marker(at, { icon: parts.icon, keyboard: several, interactive: several }).addTo(this.#map);
-      if (several) parts.marker.on("click", () => this.chosen(alias));
-      const element = parts.marker.getElement();
-      if (several) element.setAttribute("aria-label", alias);
-      this.#drawn.set(alias, parts);
+      parts.marker = L.marker(at, { icon: parts.icon, keyboard: false, interactive: several }).addTo(this.#map);
+      if (several) parts.marker.on("click", () => this.chosen(index));
+      // For a pointer only: Leaflet makes no click of a key, and the card's list has a button for each device.
+      parts.marker.getElement().setAttribute("aria-hidden", "true");
+      this.#drawn.set(index, parts);
     }
     parts.marker.setLatLng(at);
     parts.marker.setZIndexOffset(chosen ? 1000 : 0);
@@ -203,14 +207,14 @@ export class MapView {
     element.dataset.stale = String(stale);
     element.dataset.chosen = String(chosen);
     for (const part of [parts.trail, parts.circle]) part.getElement().toggleAttribute("data-stale", stale);
-    const name = several ? alias : "";
-    if (parts.label.textContent !== name) parts.label.textContent = name;
+    const label = several ? name : "";
+    if (parts.label.textContent !== label) parts.label.textContent = label;
   }
 
-  #erase(alias) {
-    const parts = this.#drawn.get(alias);
+  #erase(index) {
+    const parts = this.#drawn.get(index);
     for (const part of [parts.marker, parts.circle, parts.trail]) part.remove();
-    this.#drawn.delete(alias);
+    this.#drawn.delete(index);
   }
 
   // Centre one device, near enough to see its street.

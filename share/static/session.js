@@ -13,19 +13,24 @@ const RENEW_AGAIN_SECONDS = 5;     // after a renewal that failed
 const STABLE_SECONDS = 10;         // a connection that lasted this long makes the next failure the first one again
 const BACKOFF_BASE_SECONDS = 0.5, BACKOFF_CAP_SECONDS = 30;
 const DRAIN_SECONDS = 5;           // viewers of a server that goes away come back spread over this time
+const EXPIRED_SECONDS = 2;         // those whose token or share ended together ask init spread over this time
 const LATER_SECONDS = 20;          // a full share or server is asked again after this time, up to twice as long
 const MAX_WAIT_SECONDS = 3600;     // a page that waits for a start looks again at least so often
 const HANDSHAKES = 2;              // that fail in a row before init is asked for the reason
 const AWAKE_MS = 1000;             // at most one early retry in this time
+const SLEEP_SECONDS = 1;           // a page that comes back by "back" connects after this time, or when it is told
+const REFUSALS = new Set([401, 403, 404, 410]);   // asking again changes nothing, but counts as a wrong password
 const PHASE_OF_CODE = new Map([["share_revoked", "revoked"], ["share_ended", "ended"]]);
 
 export class Session {
   #code; #listener; #password; #answer = null; #turn = 0; #timer = 0; #over = false;
   #attempt = 0; #handshakes = 0; #connection = null; #due = null; #renewing = false; #renewMark = null; #renewed = false;
+  #refused = null; #reached = false;
   #triedMark = { steady: -Infinity, wall: -Infinity };
 
   // The listener has phase(name, detail), share(share), message(frame) and upstream(up). Phases: password, upcoming,
-  // open, lost, full, busy, and the ends: ended, arrived, revoked, unknown.
+  // open, lost ({reached}: init was answered, so only the socket fails), full, busy, and the ends: ended, arrived,
+  // revoked, unknown.
   constructor(code, listener) {
     this.#code = code;
     this.#listener = listener;
@@ -33,21 +38,34 @@ export class Session {
 
   start() {
     addEventListener("online", () => this.#wake());
+    addEventListener("pagehide", ({ persisted }) => { if (persisted) this.#sleep(); });
     addEventListener("pageshow", (event) => { if (event.persisted) this.#wake(); });
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.#wake(); });
     setInterval(() => this.#look(), 1000);
     return this.open();
   }
 
-  // Ask init, then connect. With a password: the visitor's new try.
+  // Ask init, then connect. With a password: the visitor's new try. A renewal that was refused is the answer already.
   async open(password = this.#password) {
     this.#cancel();
     const mine = ++this.#turn;
     this.#triedMark = elapsedMark();
-    const { status, body, wait } = await this.#ask(password);
+    const answer = this.#refused ?? await this.#ask(password);
     if (mine !== this.#turn || this.#over) return;
+    this.#refused = null;
+    try {
+      this.#judge(answer, password);
+    } catch (error) {              // not as this page knows it: perhaps the next one is
+      console.warn(error);
+      if (!this.#over) this.#lost(this.#backoff(), () => this.open(password));
+    }
+  }
+
+  #judge({ status, body, wait }, password) {
+    const typed = password !== this.#password;
+    this.#reached = status === 200;
+    if (status === 200 || body.code === "share_not_started") this.#password = password;
     if (status === 200) {
-      this.#password = password;
       this.#keep(body);
       this.#listener.share(body.share);
       return this.#connect();
@@ -56,13 +74,14 @@ export class Session {
     if (status === 410) return this.#finish(body.end_reason === "arrived" ? "arrived" : PHASE_OF_CODE.get(body.code) || "ended");
     if (status === 401 || body.code === "password_wrong") {
       this.#password = undefined;
-      return this.#listener.phase("password", { wrong: status === 403 });
+      return this.#listener.phase("password", { wrong: typed && status === 403 });
     }
     if (body.code === "share_not_started") return this.#upcoming(Date.parse(body.starts_at));
     if (status === 429) {
-      if (password !== this.#password) return this.#listener.phase("password", { wait });   // their next try is theirs
-      this.#retry(wait + Math.random(), () => this.open(), false);
-      return this.#listener.phase("busy", { wait });
+      if (typed) return this.#listener.phase("password", { wait });   // their next try is theirs
+      const spread = wait * (1 + Math.random());   // those who were refused together do not come back together
+      this.#retry(spread, () => this.open(), false);
+      return this.#listener.phase("busy", { wait: spread });
     }
     this.#lost(this.#backoff(), () => this.open(password));
   }
@@ -76,7 +95,7 @@ export class Session {
         body: JSON.stringify(password === undefined ? { code: this.#code } : { code: this.#code, password }),
       });
       learn(answer.headers.get("Date"));
-      const body = await answer.json();
+      const body = Object(await answer.json());
       if (answer.status === 200 && !(body.token && body.share)) return { status: 0, body: {} };
       return { status: answer.status, body, wait: Math.min(MAX_WAIT_SECONDS, Math.max(1, Number(answer.headers.get("Retry-After")) || 5)) };
     } catch {
@@ -159,12 +178,13 @@ export class Session {
     if (code === 1001) return this.#lost(Math.random() * DRAIN_SECONDS, again);
     if (code === 1013) {
       this.#retry(LATER_SECONDS * (1 + Math.random()), again);
-      return this.#listener.phase(connection.full ? "full" : "lost");
+      return this.#listener.phase(connection.full ? "full" : "lost", { reached: true });
     }
     if (connection.expired || code === 1008) {   // init decides: a new token, or why there is none
+      if (this.#refused) return this.open();
       if (this.#attempt > 0) return this.#lost(this.#backoff(), () => this.open());
       this.#attempt = 1;
-      return this.open();
+      return this.#lost(Math.random() * EXPIRED_SECONDS, () => this.open());
     }
     this.#lost(this.#backoff(), again);
   }
@@ -175,23 +195,31 @@ export class Session {
   }
 
   // A fresh token over the open socket, so that the stream has no gap. A failure is tried again until the old one
-  // has expired; what it means is judged then.
+  // has expired; a refusal is not: it is judged then, once, and the stream lasts as long as its token.
   async #renew() {
     const connection = this.#connection;
-    if (this.#renewing || this.#renewed || !connection?.openedMark) return;
+    if (this.#renewing || this.#renewed || this.#refused || !connection?.openedMark) return;
     if (this.#renewMark && elapsed(this.#renewMark) < RENEW_AGAIN_SECONDS * 1000) return;
     this.#renewing = true;
     this.#renewMark = elapsedMark();
-    const { status, body, wait } = await this.#ask(this.#password);
+    const answer = await this.#ask(this.#password), { status, body } = answer;
     this.#renewing = false;
     if (connection !== this.#connection) return;
-    if (status === 429) this.#renewMark = { steady: performance.now() + wait * 1000, wall: Date.now() + wait * 1000 };
+    if (REFUSALS.has(status)) this.#refused = answer;
+    if (status === 429) {
+      const wait = answer.wait * (1 + Math.random()) * 1000;
+      this.#renewMark = { steady: performance.now() + wait, wall: Date.now() + wait };
+    }
     if (status !== 200) return;
-    const before = this.#answer.expiresAt;
-    this.#keep(body);
-    this.#listener.share(body.share);
-    if (this.#answer.expiresAt > before) connection.socket.send(JSON.stringify({ action: "authenticate", ref: "renew", data: { token: body.token } }));
-    else this.#renewed = true;     // the share itself ends: asking again gives no more
+    try {
+      const before = this.#answer.expiresAt;
+      this.#keep(body);
+      this.#listener.share(body.share);
+      if (this.#answer.expiresAt > before) connection.socket.send(JSON.stringify({ action: "authenticate", ref: "renew", data: { token: body.token } }));
+      else this.#renewed = true;   // the share itself ends: asking again gives no more
+    } catch (error) {
+      console.warn(error);
+    }
   }
 
   /* ---- waiting ---- */
@@ -212,6 +240,13 @@ export class Session {
     if (this.#due && elapsed(this.#triedMark) > AWAKE_MS) this.#run();
   }
 
+  #sleep() {                       // kept for "back": no socket lives through that, and not each browser says so
+    if (this.#over || !this.#connection) return;
+    this.#turn += 1;
+    this.#cancel();
+    this.#lost(SLEEP_SECONDS, () => this.#again());
+  }
+
   #run() {
     const due = this.#due;
     clearTimeout(this.#timer);
@@ -227,7 +262,7 @@ export class Session {
 
   #lost(seconds, action) {
     this.#retry(seconds, action);
-    this.#listener.phase("lost");
+    this.#listener.phase("lost", { reached: this.#reached });
   }
 
   #backoff() {                     // full jitter: pages that lost the same server do not come back together

@@ -8,10 +8,19 @@ export class Words {
     // The visitor's own variant of the page's language (en-GB, pt-BR) knows how they write a time.
     this.locale = [...(navigator.languages || [])].find((tag) => tag.toLowerCase().split("-")[0] === language) || language;
     this.relative = new Intl.RelativeTimeFormat(this.locale, { numeric: "auto" });
+    // 30 hours from now may be tomorrow or the day after: "in 1 day" is right on both.
+    this.days = new Intl.RelativeTimeFormat(this.locale, { numeric: "always" });
   }
 
   say(key, values = {}) {
     return this.texts.get(key).replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  }
+
+  // A device's alias as it is shown. The server's own ones, "Device" and "Device 3", are in the visitor's language.
+  name(alias) {
+    const neutral = /^Device(?: ([1-9]\d{0,2}))?$/.exec(alias);
+    if (!neutral) return clean(alias);
+    return neutral[1] ? this.say("device_number", { number: neutral[1] }) : this.say("device");
   }
 
   #unit(value, unit, digits = 0) {
@@ -40,7 +49,7 @@ export class Words {
     if (seconds < 60) return this.relative.format(-seconds, "second");
     if (seconds < 3600) return this.relative.format(-Math.floor(seconds / 60), "minute");
     if (seconds < 86400) return this.relative.format(-Math.floor(seconds / 3600), "hour");
-    return this.relative.format(-Math.floor(seconds / 86400), "day");
+    return this.days.format(-Math.floor(seconds / 86400), "day");
   }
 
   until(ms) {                      // "in 5 minutes"
@@ -48,7 +57,7 @@ export class Words {
     if (seconds < 60) return this.relative.format(seconds, "second");
     if (seconds < 5400) return this.relative.format(Math.round(seconds / 60), "minute");
     if (seconds < 129600) return this.relative.format(Math.round(seconds / 3600), "hour");
-    return this.relative.format(Math.round(seconds / 86400), "day");
+    return this.days.format(Math.round(seconds / 86400), "day");
   }
 
   time(at, now) {                  // the time of day, and the day when it is not today

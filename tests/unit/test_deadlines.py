@@ -229,3 +229,21 @@ def test_whatever_the_clock_does_nothing_comes_early_or_more_than_a_second_late(
             current[step[0]] = case.clock.now + step[1] / 100
             case.deadlines.set(step[0], current[step[0]], due(step[0]))
         assert len(case.deadlines) == len(current)
+
+
+def test_callback_that_fails_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug at one deadline is logged; what is due with it and after it comes all the same, and nothing is raised."""
+    case = Case()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    case.deadlines.set("bad", NOW + 1, fail)
+    case.deadlines.set("same", NOW + 1, case.note("same"))
+    case.deadlines.set("later", NOW + 3, case.note("later"))
+    case.clock.now += 1
+    case.deadlines.enforce()
+    assert case.told == ["same"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    case.pass_time(2.5)
+    assert case.told == ["same", "later"]

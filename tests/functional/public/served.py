@@ -67,6 +67,9 @@ class SharingBridge(Bridge):
             share = self.sharing.links.find_open(share_id)
             assert share is not None
             await self.sharing.links.revoke(share)
+        rooms = self.sharing._rooms
+        for room in [room for room in rooms._elsewhere.values() if not room.viewers]:
+            rooms._close(room)  # it would stay for a while
         await super().wait_empty()
 
     def remains(self) -> dict[str, object]:

@@ -8,6 +8,8 @@ import aiohttp
 import pytest
 
 from share.draft import Changes
+from share.public_routes import MAX_LOOKUPS
+from share.record import Share
 from tests.functional.public.conftest import StartSharing
 from tests.functional.public.served import STREAM, SharingBridge, seed
 from tests.functional.stream.clients import Client
@@ -145,11 +147,11 @@ async def test_who_is_counted(bridge: SharingBridge) -> None:
     await eventually(lambda: links.viewers(share.id) == 1)
     await admitted(bridge, token)
     assert (links.viewers(share.id), links.pending_viewers(share.id)) == (2, 3)
-    await links._flush()
+    await links._behind._flush()
     found = await links.find(share.id)
     assert found is not None
     assert (found.viewers_total, links.pending_viewers(share.id)) == (3, 0)
-    assert bridge.sharing.statistics() == {"open": 1, "viewers": 2}
+    assert bridge.sharing.statistics() == {"open": 1, "rooms": 1, "viewers": 2}
     await links.revoke(share)
     await first.end()
     over = await links.find(share.id)
@@ -170,3 +172,49 @@ async def test_drain(bridge: SharingBridge) -> None:
     assert status == 503
     await draining
     assert bridge.sharing.links.find_open(share.id) is not None
+
+
+async def test_one_viewer_too_many_sees_no_positions_by_asking_again_and_again(bridge: SharingBridge) -> None:
+    """``init`` gives its token and says what the share is, but where the device is only while there is a place."""
+    _, code = await bridge.share(max_viewers=1)
+    bridge.publish(seed("A"))
+    status, answer = await bridge.init(code)
+    assert (status, answer["share"]["devices"][0]["position"]["lat"]) == (200, 1.5)
+    viewer = await admitted(bridge, answer["token"])
+    status, answer = await bridge.init(code)
+    assert (status, answer["share"]["devices"]) == (200, [{"alias": "Van 1", "position": None}])
+    await viewer.leave()
+
+
+async def test_texts_that_are_no_codes_cost_the_database_nothing(
+    start: StartSharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strangers must not fill the queue in which a revocation waits."""
+    bridge = await start(public_requests_per_minute=0)
+
+    async def never(_code: str) -> None:
+        raise AssertionError("it was looked up")
+
+    monkeypatch.setattr(bridge.sharing.links, "find_by_code", never)
+    for text in ("", "x", "A" * 21, "A" * 23, "A" * 21 + "!", "Ä" * 22, "../../etc/passwd-------"):
+        assert (await bridge.init(text))[0] == 404
+    assert bridge.hub.admission.refused["init_share_not_found"] == 7
+
+
+async def test_lookups_of_strangers_are_bounded(start: StartSharing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond MAX_LOOKUPS at the same time: 503, so that operators' writes keep their places."""
+    bridge = await start(public_requests_per_minute=0)
+    free = asyncio.Event()
+    links = bridge.sharing.links
+    find = links.find_by_code
+
+    async def slow(code: str) -> Share | None:
+        await free.wait()
+        return await find(code)
+
+    monkeypatch.setattr(links, "find_by_code", slow)
+    asked = [asyncio.create_task(bridge.init("A" * 22)) for _ in range(MAX_LOOKUPS + 3)]
+    await eventually(lambda: sum(task.done() for task in asked) == 3)
+    free.set()
+    answers = [await task for task in asked]
+    assert sorted(status for status, _ in answers) == [404] * MAX_LOOKUPS + [503] * 3

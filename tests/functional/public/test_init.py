@@ -16,6 +16,8 @@ from tests.functional.public.conftest import StartSharing
 from tests.functional.public.served import FILE, INIT, STREAM, SharingBridge, broken_database, seed
 
 LABEL: Final = "Delivery of the piano"
+UNKNOWN = "A" * 22
+"""What a code looks like that was never given."""
 SECRET: Final = "correct horse"
 
 
@@ -158,11 +160,11 @@ async def test_database_that_fails(start: StartSharing) -> None:
     _, code = await bridge.share()
     with broken_database():
         assert (await bridge.init(code))[0] == 200
-        status, answer, headers = await post(bridge, {"code": "unknown"})
+        status, answer, headers = await post(bridge, {"code": UNKNOWN})
     assert (status, answer["code"]) == (503, "storage_unavailable")
     assert headers["Retry-After"].isdigit()
     assert headers["Cache-Control"] == "no-store"
-    assert (await bridge.init("unknown"))[0] == 404
+    assert (await bridge.init(UNKNOWN))[0] == 404
 
 
 # --- passwords -----------------------------------------------------------------------------------------
@@ -206,16 +208,20 @@ async def test_start_is_told_to_who_has_the_password_only(bridge: SharingBridge)
     assert (await bridge.init(code, SECRET))[1]["code"] == "share_not_started"
 
 
-async def test_end_is_told_without_a_password(bridge: SharingBridge) -> None:
-    """Who has the code learns that it is over, whatever he types: there is nothing left to guess."""
+async def test_end_is_told_after_the_password(bridge: SharingBridge) -> None:
+    """Who has the code alone does not even learn that it is over: the moment of an arrival is nobody's else."""
     share, revoked = await bridge.share(password=SECRET)
     _, ended = await bridge.share(ttl=60, password=SECRET)
     await bridge.sharing.links.revoke(share)
     bridge.clock.advance(61)
     for code, expected in ((revoked, "share_revoked"), (ended, "share_ended")):
-        for given in (None, "wrong", SECRET):
+        for given, told in (
+            (None, (401, "password_required")),
+            ("wrong", (403, "password_wrong")),
+            (SECRET, (410, expected)),
+        ):
             status, answer = await bridge.init(code, given)
-            assert (status, answer["code"]) == (410, expected)
+            assert (status, answer["code"]) == told
     bridge.hub.deadlines.enforce()
 
 

@@ -17,8 +17,8 @@ from bridge.auth import mint
 from bridge.hub import Hub
 from bridge.paseto import KeyRing, generate_key
 from bridge.settings import load_settings
-from share.bodies import DAY_SECONDS
 from share.errors import BusyError
+from share.limits import DAY_SECONDS
 from share.links import Links
 from share.operator_routes import PATH, OperatorRoutes
 from share.seams import Store

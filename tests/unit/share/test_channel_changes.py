@@ -92,7 +92,19 @@ def test_new_alias_holds_for_what_comes_and_what_waits_for_its_delay() -> None:
     case.timers.advance(10.0)
     assert shown(viewer) == [("Bus", 1.0), ("Van 2", 2.0)]
     assert [alias for alias, _ in channel.last()] == ["Bus", "Van 2"]
-    assert channel.name_of("A") == "Bus"
+
+
+def test_gap_of_a_delayed_share_names_nobody() -> None:
+    """That messages were lost now tells that the device sends now; without a delay the alias is told."""
+    case = Case()
+    delayed, prompt = case.open(delay_s=10.0), case.open()
+    viewers = case.viewer(delayed), case.viewer(prompt)
+    case.broker.lost({"A": 3}, 0)
+    assert viewers[0].writes == 0
+    (gap,) = viewers[1].events()
+    assert gap["data"]["devices"] == {"Van 1": 3}
+    prompt.rename({"A": "Bus"})
+    assert (delayed.name_of("A"), prompt.name_of("A")) == (None, "Bus")
 
 
 def test_frames_that_wait_for_a_slow_viewer_keep_the_alias_that_they_were_made_with() -> None:

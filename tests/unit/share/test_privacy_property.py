@@ -130,7 +130,9 @@ class Play:
     def begin(self, number: int) -> None:
         grant = self.grant()
         if self.rng.random() < 0.3:
-            self.open.append(self.rooms.of_grant(grant, "Elsewhere"))
+            elsewhere = self.rooms.of_grant(grant)
+            assert elsewhere is not None
+            self.open.append(elsewhere)
         else:
             share = Share(
                 f"s{number}", "hash", "ana", NOW, grant.starts_at or NOW, NOW + 10_000, grant, "Friday's tour"
@@ -187,7 +189,7 @@ class Play:
 
     def init(self) -> None:
         for room in self.open:
-            answer = orjson.dumps(share_answer(room, NOW)).decode()
+            answer = orjson.dumps(share_answer(room, NOW, with_positions=True)).decode()
             self.check_text(answer)
             for device in json.loads(answer)["devices"]:
                 if device["position"] is not None:

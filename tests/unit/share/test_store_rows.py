@@ -53,5 +53,6 @@ async def test_a_row_of_a_newer_release_is_refused(tmp_path: Path, details: str)
         other.execute("UPDATE shares SET details = ?", (details,))
     other.close()
     with pytest.raises(StorageError, match="share id-0001 in the database cannot be read"):
-        await store.load_open(NOW)
+        await store.by_id("id-0001")
+    assert await store.load_open(NOW) == await store.list(None, None, NOW, 10, None) == []
     await store.close()

@@ -134,8 +134,8 @@ def _outcome(claims: object) -> Ticket | TokenError:
     check_ticket(ticket)
     assert len(token) <= MAX_TOKEN_BYTES
     if ticket.grant is not None:
-        room = Room(ticket.key, ticket.grant, None, None, ticket.label)  # type: ignore[arg-type]
-        told = json.dumps(share_data(room, ticket.expires_at))
+        room = Room(ticket.grant, None, None)  # type: ignore[arg-type]
+        told = json.dumps(share_data(room, ticket.expires_at, ticket.label))
         assert not any(json.dumps(device_id) in told for device_id in ticket.grant.device_ids)
     return ticket
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bridge.decoding.position import Position
 from share.grant import FIELDS, Grant
-from share.view import distance_m, grid, position_json, public_frame, public_position
+from share.view import distance_m, grid, position_json, project, public_frame, public_position
 
 LATITUDES = st.floats(-90, 90)
 LONGITUDES = st.floats(-180, 180)
@@ -42,6 +42,11 @@ ROUNDING_M = 0.2
 def grant(precision_m: float = 0.0, fields: tuple[str, ...] = FIELDS) -> Grant:
     """A grant of one device."""
     return Grant((("A", "Van 1"),), fields=frozenset(fields), precision_m=precision_m)
+
+
+def view(position: Position, granted: Grant) -> Position:
+    """``position`` as the viewers of ``granted`` see it."""
+    return public_position(position, granted.fields, granted.precision_m)
 
 
 # --- the grid ----------------------------------------------------------------------------------------------------
@@ -129,7 +134,7 @@ def test_grid_does_not_depend_on_the_way() -> None:
 @given(POSITIONS, GRANTS)
 def test_nothing_outside_the_grant_is_ever_shown(position: Position, granted: Grant) -> None:
     """Neither a field that was not granted nor a place off the grid, in the very bytes that the public gets."""
-    shown = orjson.loads(position_json(public_position(position, granted)))
+    shown = orjson.loads(position_json(view(position, granted)))
     measured = {name for name in FIELDS if getattr(position, name) is not None}
     assert set(shown) == {"lat", "lon"} | (granted.fields & measured)
     if granted.precision_m:
@@ -150,8 +155,8 @@ def test_nothing_outside_the_grant_is_ever_shown(position: Position, granted: Gr
 @given(POSITIONS, GRANTS)
 def test_what_is_shown_may_be_shown_again(position: Position, granted: Grant) -> None:
     """The view of a view is the view: a second pass can neither leak nor drift."""
-    shown = public_position(position, granted)
-    again = public_position(shown, granted)
+    shown = view(position, granted)
+    again = view(shown, granted)
     assert again[:4] + again[5:] == shown[:4] + shown[5:]
     assert again.altitude_m == pytest.approx(shown.altitude_m)
 
@@ -165,23 +170,31 @@ def test_two_fixes_in_one_cell_look_alike(position: Position, precision_m: float
     here = Position(lat + north * height, lon, 0.4, 44.0, 100.0, 4.0, 1733913000.0 + later)
     there = Position(lat, lon, 1.2, 46.0, 100.0, 6.0, 1733913000.0)
     granted = grant(precision_m)
-    assert position_json(public_position(here, granted)) == position_json(public_position(there, granted))
+    assert position_json(view(here, granted)) == position_json(view(there, granted))
 
 
 def test_exact_grant_shows_everything_as_it_is() -> None:
     """Six decimals of a degree, one of all else, the time to the millisecond."""
-    assert public_position(FULL, grant()) == FULL
+    assert view(FULL, grant()) == FULL
     assert orjson.loads(position_json(FULL)) == {
         "lat": -33.456712, "lon": -70.6789, "speed_kmh": 47.3, "heading_deg": 100.3, "altitude_m": 512.3,
         "accuracy_m": 5.0, "time": "2024-12-11T10:30:00.987Z",
     }  # fmt: skip
 
 
+def test_grants_of_one_shape_are_worked_out_once() -> None:
+    """The same bytes serve every share that shows the same of a position; another shape has its own."""
+    fields, again = frozenset(FIELDS), frozenset(list(FIELDS))
+    assert project(FULL, fields, 0.0) is project(FULL, again, 0.0)
+    assert project(FULL, fields, 500.0).body == position_json(view(FULL, grant(500.0)))
+    assert project(FULL, frozenset(), 0.0).body == b'{"lat":-33.456712,"lon":-70.6789}'
+
+
 def test_grid_takes_steps_in_all_that_adds_up_to_a_path() -> None:
     """Speed by 10 km/h, heading by 45°, altitude by the grid, seconds whole, accuracy never below the grid."""
-    assert public_position(FULL, grant(500.0))[2:] == (50.0, 90.0, 500.0, 500.0, 1733913000.0)
-    assert public_position(FULL._replace(accuracy_m=800.0), grant(500.0)).accuracy_m == 800.0
-    assert public_position(FULL._replace(heading_deg=359.0, speed_kmh=4.9), grant(500.0))[2:4] == (0.0, 0.0)
+    assert view(FULL, grant(500.0))[2:] == (50.0, 90.0, 500.0, 500.0, 1733913000.0)
+    assert view(FULL._replace(accuracy_m=800.0), grant(500.0)).accuracy_m == 800.0
+    assert view(FULL._replace(heading_deg=359.0, speed_kmh=4.9), grant(500.0))[2:4] == (0.0, 0.0)
 
 
 def test_order_of_the_json_is_fixed() -> None:

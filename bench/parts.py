@@ -1,0 +1,217 @@
+"""What the parts of share links cost, each alone and hot: ``python bench/parts.py``.
+
+CPU time of this process, the least of several tries: what else runs here makes a try slower, never faster.
+Sockets are fakes that take everything, so what is measured with viewers is the walk through them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Final
+
+# Run by its path this script knows only its own folder.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.errors import BenchError
+from bench.machine import machine_facts
+from bench.report import table
+from bridge.broker import Broker
+from bridge.claims import format_time
+from bridge.cohort import Cohort
+from bridge.deadlines import Timer
+from bridge.decoding.position import Position, PositionReader
+from bridge.encoding import timestamp
+from bridge.history import LastKnown
+from bridge.outbox import OutboxLimits, Policy
+from bridge.paseto import KeyRing, generate_key
+from bridge.subscription import Subscription
+from bridge.telemetry import Kind, Telemetry
+from share.channel import Channel
+from share.grant import Grant
+from share.limits import DEFAULT_TRAIL
+from share.service import REMEMBERED_POSITIONS
+from share.tokens import mint, verify
+from share.view import position_json, public_position
+
+TRIES: Final = 7
+DEVICE: Final = "dev00000"
+MESSAGES: Final = 2000
+"""Of a device that is heard 20 times a second; each of them moved by 11 m, so that every second one joins the trail."""
+TOKEN_US: Final = 100.0
+"""The mark: what verifying a token may cost."""
+HOUR: Final = 3600.0
+
+Row = tuple[str, str]
+
+
+class _Socket:
+    """Takes everything at once."""
+
+    __slots__ = ()
+
+    def write(self, data: bytes) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+class _Owner:
+    def overflowing(self, device_id: str) -> None: ...
+    def overflowed(self) -> None: ...
+    def stalled(self) -> None: ...
+
+
+def least_us(make: Callable[[], Callable[[], object]], count: int) -> float:
+    """µs of one of the ``count`` steps that the function does which ``make`` gives, without the making."""
+    best = float("inf")
+    for _ in range(TRIES):
+        work = make()
+        start = time.process_time_ns()
+        work()
+        best = min(best, (time.process_time_ns() - start) / 1000 / count)
+    return best
+
+
+def _repeat(work: Callable[[], object], count: int) -> Callable[[], Callable[[], object]]:
+    def all_of_them() -> None:
+        for _ in range(count):
+            work()
+
+    return lambda: all_of_them
+
+
+def _messages() -> list[Telemetry]:
+    """As the load generator sends them."""
+    start = time.time() - HOUR
+    text = (
+        '{{"timestamp":"{}","data":{{"DEVICE_ID":"{}","LAT":-33.{:04},"LON":-70.6789,"SPEED":45,"HEADING":90,'
+        '"T":"@@0123456789abcdef@@","P":"{}"}}}}'
+    )
+    return [
+        Telemetry(DEVICE, Kind.POSITION, text.format(timestamp(start + i / 20), DEVICE, i, "x" * 60).encode())
+        for i in range(MESSAGES)
+    ]
+
+
+def _grant(number: int = 0, precision_m: float = 0.0) -> Grant:
+    return Grant(
+        ((DEVICE, "Device"),), starts_at=time.time() - 2 * HOUR - number, precision_m=precision_m, trail=DEFAULT_TRAIL
+    )
+
+
+def _broker() -> Broker:
+    return Broker(LastKnown(), "epoch", clock=time.time, monotonic=time.monotonic, call_later=lambda *_: None)
+
+
+def _never(_seconds: float, _callback: Callable[[], None]) -> Timer:
+    raise BenchError("no share here has a delay or an end on arrival")
+
+
+def _read() -> Callable[[bytes], Position | None]:
+    return lru_cache(REMEMBERED_POSITIONS)(PositionReader(()).read)
+
+
+def _channel(broker: Broker, read: Callable[[bytes], Position | None], grant: Grant) -> Channel:
+    channel = Channel(grant, read, call_later=_never, deliver=broker.deliver, on_arrival=lambda: None)
+    broker.attach(channel)
+    return channel
+
+
+def _subscriptions(count: int) -> Iterator[Subscription]:
+    limits = OutboxLimits(100, 256 * 1024, Policy.LATEST)
+    for _ in range(count):
+        yield Subscription(_Socket(), limits, _Owner())
+
+
+def _publish(broker: Broker, messages: list[Telemetry]) -> Callable[[], object]:
+    """Each message in a turn of its own."""
+
+    def work() -> None:
+        for message in messages:
+            broker.publish((message,))
+
+    return work
+
+
+def _tokens() -> Iterator[Row]:
+    ring, now = KeyRing([generate_key()]), time.time()
+    own = mint(ring, "0123456789ab", expires_at=now + 600, now=now)
+    foreign = ring.seal(
+        b'{"exp":"%b","iat":"%b","device_ids":["truck-001","truck-002"],"label":"Delivery 12","precision_m":500,'
+        b'"fields":["speed_kmh","time"],"trail":20}' % (format_time(now + HOUR).encode(), format_time(now).encode())
+    )
+    for name, token in (("ours", own), ("made elsewhere, with a grant", foreign)):
+        cost = least_us(_repeat(partial(verify, ring, token, now=now, max_seconds=2 * HOUR), 500), 500)
+        yield f"a token verified: {name} (mark: {TOKEN_US:.0f})", f"{cost:.1f}"
+
+
+def _public(position: Position, grant: Grant) -> bytes:
+    return position_json(public_position(position, grant.fields, grant.precision_m))
+
+
+def _words(messages: list[Telemetry]) -> Iterator[Row]:
+    reader = PositionReader(())
+    payload = messages[0].payload
+    position = reader.read(payload)
+    assert position is not None
+    yield "a position read out of its payload", f"{least_us(_repeat(lambda: reader.read(payload), 5000), 5000):.1f}"
+    for precision_m, name in ((0.0, "exact"), (500.0, "on a grid of 500 m")):
+        grant = _grant(precision_m=precision_m)
+        yield f"its public JSON, {name}", f"{least_us(_repeat(partial(_public, position, grant), 5000), 5000):.1f}"
+
+
+def _turns(messages: list[Telemetry]) -> Iterator[Row]:
+    def nobody() -> Callable[[], object]:
+        return _publish(_broker(), messages)
+
+    def shares(count: int) -> Callable[[], Callable[[], object]]:
+        def make() -> Callable[[], object]:
+            broker, read = _broker(), _read()
+            for number in range(count):
+                _channel(broker, read, _grant(number))
+            return _publish(broker, messages[: MESSAGES // min(count, 100)])
+
+        return make
+
+    def watched(public: bool, count: int) -> Callable[[], Callable[[], object]]:
+        def make() -> Callable[[], object]:
+            broker = _broker()
+            channel: Cohort = _channel(broker, _read(), _grant()) if public else Cohort(frozenset((DEVICE,)))
+            if not public:
+                broker.attach(channel)
+            for subscription in _subscriptions(count):
+                broker.join(subscription, channel)
+            return _publish(broker, messages[:200])
+
+        return make
+
+    idle = least_us(nobody, MESSAGES)
+    yield "a message through the broker, for nobody", f"{idle:.1f}"
+    for count in (1, 100, 1000):
+        steps = MESSAGES // min(count, 100)
+        cost = least_us(shares(count), steps) - idle
+        yield f"a message, {count:,} shares of its device, no viewer", f"+{cost:,.1f}; {cost / count:.1f} for each"
+    for public, name in ((False, "operators"), (True, "viewers of one share")):
+        yield f"a message for 1,000 {name}, fake sockets", f"{least_us(watched(public, 1000), 200):.1f}"
+
+
+def main() -> int:
+    """The command. Prints one table."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    messages = _messages()
+    facts = machine_facts()
+    print(", ".join(f"{name} {facts[name]}" for name in ("python", "cpu", "load average", "commit")) + "\n")
+    print(table(("part", "µs"), [*_tokens(), *_words(messages), *_turns(messages)]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
