@@ -16,7 +16,7 @@ SOURCES := $(patsubst %/,%,$(sort $(dir $(wildcard bridge/*.py share/*.py tests/
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
 
-run: $(STAMPS)/run ## fresh machine to running demo: embedded MQTT broker, simulated fleet, dashboard
+run: $(STAMPS)/run ## fresh machine to running demo: embedded MQTT broker, simulated fleet, a share link
 	$(BIN)/telemetry-bridge demo $(ARGS)
 
 test: $(STAMPS)/dev check parts ## fresh machine to tested: what the tests need, the checks, the tests (ARGS="-k name" to choose)

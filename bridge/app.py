@@ -30,7 +30,7 @@ from bridge.paseto import KeyRing
 from bridge.selection import Groups
 from bridge.settings import PREFIX, Settings
 from bridge.stream import HUB, ROUTES
-from share.service import ROUTES_OFF, Sharing, sharing
+from share.service import CLOSING_SECONDS, ROUTES_OFF, Sharing, sharing
 
 log = logging.getLogger("bridge.app")
 
@@ -92,7 +92,10 @@ async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator
             await open_door(stack, private, admin, None)
 
         consumer.start()
-        stack.push_async_callback(drain, hub, consumer, handoff, doors, settings.drain_seconds)
+        drain_seconds = settings.drain_seconds
+        if shares:
+            drain_seconds -= min(CLOSING_SECONDS, drain_seconds / 2)
+        stack.push_async_callback(drain, hub, consumer, handoff, doors, drain_seconds)
         port = sockets[0].getsockname()[1]
         admin_port = admin[0].getsockname()[1] if admin else None
         scheme = "https" if tls else "http"

@@ -18,7 +18,7 @@ from bridge.healthcheck import ask, ready_url
 from bridge.listener import bind, tls_context
 from bridge.settings import PREFIX, Settings, load_settings
 from bridge.telemetry import Telemetry, UpstreamState
-from share.service import database_url, share_ring
+from share.service import database_url, share_page, share_ring
 
 ANSWER_SECONDS: Final = 8.0
 """For the MQTT broker to accept, and to grant every topic filter."""
@@ -48,12 +48,28 @@ def run_check() -> int:
     settings = load_settings()
     authenticator_of(settings, groups_of(settings))
     decoder_of(settings)
+    url = None
     if settings.share_keys:
         share_ring(settings)
-        database_url(settings)
+        share_page(settings)
+        url = database_url(settings)
     print("settings and keys: well")
     status = _check_host(settings)
+    if url is not None:
+        status = max(status, _check_database(url))
     return max(status, _check_mqtt(settings))
+
+
+def _check_database(url: str) -> int:
+    from share.database import probe_database
+
+    try:
+        name = probe_database(url)
+    except StartError as error:
+        print(f"{PREFIX}DATABASE_URL: {error}", file=sys.stderr)
+        return 1
+    print(f"shares in {name}: well")
+    return 0
 
 
 def _check_host(settings: Settings) -> int:

@@ -146,28 +146,6 @@ def check_public_url(text: str) -> str:
     return check_origin(text) if text else text
 
 
-def check_tiles_url(text: str) -> str:
-    """A template of an http(s) address, or a path on this host, with ``{z}``, ``{x}`` and ``{y}``; or nothing."""
-    if not text:
-        return text
-    hint = "write it as https://tiles.example.com/{z}/{x}/{y}.png"
-    places = set(re.findall(r"\{[^{}]*\}", text))
-    bare = re.sub(r"\{[szxyr]\}", "0", text)
-    local = bare.startswith("/") and not bare.startswith("//")
-    try:
-        parts = urlsplit(f"http://here{bare}" if local else bare)
-        _ = parts.port
-    except ValueError:
-        raise ValueError(f"not a URL; {hint}") from None
-    if parts.scheme not in ("http", "https") or _HOST.fullmatch((parts.hostname or "").lower()) is None:
-        raise ValueError(f"not an http or https address; {hint}")
-    if not {"{z}", "{x}", "{y}"} <= places <= {"{s}", "{z}", "{x}", "{y}", "{r}"} or "{" in bare or "}" in bare:
-        raise ValueError(f"needs {{z}}, {{x}} and {{y}}, and may have {{s}} and {{r}}; {hint}")
-    if "@" in parts.netloc or parts.fragment or not bare.isascii() or not bare.isprintable() or " " in bare:
-        raise ValueError(f"has a part that no tile address has; {hint}")
-    return text
-
-
 def check_share_key(paserk: str, position: int) -> None:
     """A key of share links: symmetric, since a v4.public token is no share token. Never quotes the key."""
     if not paserk.startswith("k4.local."):

@@ -95,7 +95,7 @@ def _token(options: argparse.Namespace) -> int:
             subject=options.subject,
             devices=devices,
             groups=groups,
-            scopes=options.scope.replace(",", " ").split(),
+            scopes=" ".join(options.scope or ["stream"]).replace(",", " ").split(),
             ttl=options.ttl,
             now=time.time(),
         )
@@ -181,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--subject", default="operator", help="who it is for; shown in logs (default operator)")
     token.add_argument("--devices", default="", help="ids and * patterns, comma-separated, e.g. 'A,truck-*'")
     token.add_argument("--groups", default="", help="groups of BRIDGE_GROUPS_FILE, comma-separated")
-    token.add_argument("--scope", default="stream", help="scopes, e.g. 'stream share' (default stream)")
+    token.add_argument("--scope", action="append", help="scopes, e.g. 'stream share'; may be repeated (default stream)")
     token.add_argument("--ttl", type=duration, default=3600.0, help="how long it works, e.g. 15m or 1h (default 1h)")
 
     watch = add("watch", _watch, "Show the stream in this terminal.")

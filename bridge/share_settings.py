@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from bridge.checks import check_share_key, check_tiles_url, split_list
+from bridge.checks import check_share_key, split_list
 
 Names = Annotated[tuple[str, ...], NoDecode]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode]
@@ -48,7 +48,13 @@ class ShareSettings(BaseSettings):
     share_retention_days: float = Field(
         30.0, ge=0, description="Days after which a share that is over is deleted from the database."
     )
-    map_tiles_url: Annotated[str, AfterValidator(check_tiles_url)] = Field(
+    share_silent_seconds: float = Field(
+        120.0,
+        ge=10,
+        le=86_400,
+        description="Without a message for so long the share page says that there is no signal.",
+    )
+    map_tiles_url: str = Field(
         "https://tile.openstreetmap.org/{z}/{x}/{y}.png",
         description="Map tiles of the share page, with {z}, {x}, {y} and perhaps {s} and {r}; empty: no tiles.",
     )

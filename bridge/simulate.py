@@ -134,6 +134,8 @@ class Simulator:
     def _news(self, reason: str) -> str:
         if self.refusal:
             return f"{self._place} refuses us: {reason}; check user and password in the MQTT URL"
+        if "protocol version" in reason:
+            reason += " (--mqtt-version 3.1.1 speaks the older one, as the embedded MQTT broker does)"
         return f"no connection to {self._place}: {reason}; trying again"
 
     def _session(self) -> None:

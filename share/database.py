@@ -73,6 +73,33 @@ def open_database(url: str) -> Engine:
     return engine
 
 
+def probe_database(url: str) -> str:
+    """What the operator knows the database by, if it can be reached, is sound, and a file could be made or written.
+
+    Nothing is made and nothing is changed. StartError as of ``open_database``.
+    """
+    target = _parsed(url)
+    name = _name(target)
+    engine = _engine(target, sqlite=False) if target.get_backend_name() != "sqlite" else None
+    try:
+        if engine is not None:
+            engine.connect().close()
+        elif target.database and target.database != ":memory:" and not target.database.startswith("file:"):
+            path = Path(target.database).absolute()
+            _check_folder(path)
+            if path.exists():
+                engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true", hide_parameters=True)
+                _check_file(engine, name)
+            if not os.access(path if path.exists() else path.parent, os.W_OK):
+                raise StartError(f"{name} cannot be written: let this user write to it and its folder")
+    except SQLAlchemyError as error:
+        raise StartError(f"{name} cannot be used: {explain(error)}") from None
+    finally:
+        if engine is not None:
+            engine.dispose()
+    return name
+
+
 def _parsed(url: str) -> URL:
     try:
         return make_url(check_database_url(url))
@@ -92,8 +119,7 @@ def _make_file(url: URL) -> None:
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         return  # nothing to make, or SQLite's own URI syntax, whose writer knows what should be there
     path = Path(url.database).absolute()
-    if not path.parent.is_dir():
-        raise StartError(f"the folder {path.parent} does not exist: make it, or change BRIDGE_DATABASE_URL")
+    _check_folder(path)
     try:
         # SQLite gives its -wal and -shm files the mode of this one.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE))
@@ -104,6 +130,11 @@ def _make_file(url: URL) -> None:
             f"the database {path} cannot be made ({error.strerror}): let this user write to its folder, "
             "or change BRIDGE_DATABASE_URL"
         ) from None
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise StartError(f"the folder {path.parent} does not exist: make it, or change BRIDGE_DATABASE_URL")
 
 
 # --- the connection ------------------------------------------------------------------------------------
@@ -147,6 +178,8 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     _use_wal(cursor)
     # With WAL the default, NORMAL, may lose the newest commits at a power cut: a share would be open again.
     cursor.execute("PRAGMA synchronous = FULL")
+    # In a container nothing else can be written, not even /tmp.
+    cursor.execute("PRAGMA temp_store = MEMORY")
     cursor.close()
 
 

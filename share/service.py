@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
+from typing import Final
 
 from aiohttp import web
 
@@ -13,12 +14,13 @@ from bridge.errors import SettingsError, StartError
 from bridge.hub import Hub
 from bridge.paseto import KeyRing
 from bridge.settings import Settings
+from share import worker
 from share.database_url import check_database_url
 from share.desk import Desk
 from share.errors import StorageError
 from share.http import Problem
 from share.limits import DAY_SECONDS
-from share.links import Links
+from share.links import CLOSE_SECONDS, Links
 from share.operator_routes import OperatorRoutes
 from share.page import Page
 from share.passwords import Passwords
@@ -26,8 +28,10 @@ from share.public_routes import PublicRoutes
 from share.rooms import Rooms
 from share.seams import Store
 
-REMEMBERED_POSITIONS = 256
-"""Payloads whose position is kept for the next channel of the same device: a turn has at most 128 messages."""
+REMEMBERED_POSITIONS: Final = 32
+"""Payloads whose position is kept for the next channel of the same device: 4 MiB of the largest, by default."""
+CLOSING_SECONDS: Final = CLOSE_SECONDS + 2 * worker.CLOSE_SECONDS
+"""What closing takes at most, with a database that does not answer: so much of its time the drain must leave."""
 
 
 class Sharing:
@@ -52,7 +56,7 @@ class Sharing:
         self._parts = (
             OperatorRoutes(hub, self.links, passwords),
             PublicRoutes(hub, self.desk, self.links, self._rooms, passwords),
-            Page(settings.map_tiles_url, settings.map_attribution, public_url=settings.public_url),
+            share_page(settings),
         )
 
     def routes(self) -> list[web.RouteDef]:
@@ -97,6 +101,19 @@ def share_ring(settings: Settings) -> KeyRing:
     if access is not None and access.key_ids & ring.key_ids:
         raise SettingsError([(name, "a key is also in BRIDGE_ACCESS_KEYS: an access token would open shares")])
     return ring
+
+
+def share_page(settings: Settings) -> Page:
+    """The page. SettingsError when the tiles' template is none."""
+    try:
+        return Page(
+            settings.map_tiles_url,
+            settings.map_attribution,
+            public_url=settings.public_url,
+            silent_seconds=settings.share_silent_seconds,
+        )
+    except ValueError as error:
+        raise SettingsError([("BRIDGE_MAP_TILES_URL", str(error))]) from None
 
 
 def database_url(settings: Settings) -> str:

@@ -19,7 +19,7 @@ BEGIN_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 10.0
 """From the call to an answer. Above what the database itself allows (busy, statement and connect time-outs), so it
 is reached only when those fail, such as with a server that is stopped but whose host still answers."""
-CLOSE_SECONDS: Final = 3.0
+CLOSE_SECONDS: Final = 1.0
 """What waits at the end may still begin in this time; a database that hangs does not hold up the end for longer."""
 
 _log = logging.getLogger(__name__)

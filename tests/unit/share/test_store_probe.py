@@ -1,0 +1,57 @@
+"""``telemetry-bridge check`` looks at the database and changes nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import StartError
+from share.database import probe_database
+from share.store import Store
+
+
+async def test_probe_of_a_database_in_use_says_its_name(tmp_path: Path) -> None:
+    """Beside a server that has it open; the file stays byte for byte."""
+    path = tmp_path / "shares.sqlite3"
+    store = Store(f"sqlite:///{path}")
+    await store.open()
+    before = path.read_bytes()
+    assert str(path) in probe_database(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+    await store.close()
+
+
+def test_probe_makes_no_file(tmp_path: Path) -> None:
+    """It only says that one could be made."""
+    probe_database(f"sqlite:///{tmp_path}/new.sqlite3")
+    probe_database("sqlite://")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [(None, "does not exist"), (b"not a database, but long enough to look at" * 40, "cannot be used")],
+)
+def test_probe_says_what_would_stop_the_start(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    """In the words of the start itself."""
+    path = tmp_path / ("missing/x.sqlite3" if content is None else "x.sqlite3")
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StartError, match=reason):
+        probe_database(f"sqlite:///{path}")
+
+
+def test_probe_of_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests may run as root, whom nothing stops."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(StartError, match="cannot be written"):
+        probe_database(f"sqlite:///{tmp_path}/x.sqlite3")
+
+
+def test_probe_of_a_server_that_is_not_there() -> None:
+    """PostgreSQL on a port where nobody listens; no password in the answer."""
+    with pytest.raises(StartError, match="cannot be used") as caught:
+        probe_database("postgresql://ana:secret@127.0.0.1:1/telemetry")
+    assert "secret" not in str(caught.value)
