@@ -28,6 +28,7 @@ REAP_SECONDS = 10.0
 RUN_SECONDS = 30.0
 """For a command that ends by itself."""
 KEY = generate_key()
+SHARE_KEY = generate_key()
 
 
 def command() -> list[str]:
@@ -40,7 +41,7 @@ def environment(**variables: str) -> dict[str, str]:
     """This process's environment without any setting of ours, and ``variables``."""
     ours = ("BRIDGE_", "TELEMETRY_BRIDGE_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**clean, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    return {**clean, "PYTHONPATH": str(ROOT), **variables}
 
 
 def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -52,10 +53,10 @@ def run(*arguments: str, folder: Path, **variables: str) -> subprocess.Completed
     )  # fmt: skip
 
 
-def make_token(*devices: str, ttl: float = 3600.0, subject: str = "tester") -> str:
+def make_token(*devices: str, ttl: float = 3600.0, subject: str = "tester", scopes: Sequence[str] = ("stream",)) -> str:
     """An access token of a server that has ``KEY``; for every device when none is named."""
     return mint(
-        KeyRing([KEY]), subject=subject, devices=devices or ("*",), groups=[], scopes=["stream"], ttl=ttl,
+        KeyRing([KEY]), subject=subject, devices=devices or ("*",), groups=[], scopes=scopes, ttl=ttl,
         now=time.time(),
     )  # fmt: skip
 
@@ -162,7 +163,10 @@ class Process:
 
 
 class Serving(Process):
-    """``telemetry-bridge serve`` on a free port of 127.0.0.1. Settings are given without their prefix."""
+    """``telemetry-bridge serve`` on a free port of 127.0.0.1. Settings are given without their prefix.
+
+    With ``shares`` it has ``SHARE_KEY``, and an SQLite file in its folder where no other database is given.
+    """
 
     def __init__(
         self,
@@ -172,9 +176,12 @@ class Serving(Process):
         program: Sequence[str] = (),
         stdout: int | None = None,
         name: str = "serve",
+        shares: bool = False,
         **settings: object,
     ) -> None:
         given = {"port": 0, "access_keys": KEY, **settings}
+        if shares:
+            given = {"share_keys": SHARE_KEY, "database_url": f"sqlite:///{folder}/shares.sqlite3", **given}
         variables = {f"BRIDGE_{key.upper()}": str(value) for key, value in given.items()}
         super().__init__(folder, "serve", prefix=prefix, program=program, stdout=stdout, name=name, **variables)
         self.port = 0

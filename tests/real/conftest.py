@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
 from tests.mosquitto import Credentials, MosquittoServer, find_program, make_credentials
 from tests.serving import Serving, StartServing
+from tests.sharing import Sharing
 
 HERE = Path(__file__).parent
 
@@ -105,3 +106,28 @@ def start_serving(tmp_path: Path) -> Iterator[StartServing]:
             return stack.enter_context(Serving(folder, **options))  # type: ignore[arg-type]
 
         yield start
+
+
+class StartSharing(Protocol):
+    """Starts a ``Sharing`` that is ready for telemetry of ``mosquitto``."""
+
+    def __call__(self, mosquitto: MosquittoServer, **options: Any) -> Sharing: ...
+
+
+@pytest.fixture
+def start_sharing(tmp_path: Path) -> Iterator[StartSharing]:
+    """Starts any number of servers with share links; in the end no log of theirs holds a secret."""
+    started: list[Sharing] = []
+    with ExitStack() as stack:
+
+        def start(mosquitto: MosquittoServer, **options: Any) -> Sharing:
+            folder = tmp_path / f"sharing-{len(started)}"
+            folder.mkdir()
+            sharing = stack.enter_context(Sharing(folder, mqtt_url=mosquitto.url(), **options))
+            started.append(sharing)
+            sharing.wait_ready()
+            return sharing
+
+        yield start
+    for sharing in started:
+        sharing.check_log()

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,33 @@ def test_the_stream_url_and_the_token_open_a_stream(demo: Process) -> None:
         client = crowd.add(LeanSocket(int(port), path, token))
         stranger = crowd.add(LeanSocket(int(port), path))
         crowd.pump_until(lambda: bool(client.messages()) and stranger.close_code == 1008, 10)
+
+
+def test_the_share_link_opens(demo: Process) -> None:
+    """The page, and a stream that moves under the alias; nothing is left on the disk, and the demo may share more."""
+    link, port, code = demo.wait_for(r"(?m)^ +(http://127\.0\.0\.1:(\d+)/s/([A-Za-z0-9_-]{22}))$").groups()
+    with urllib.request.urlopen(link, timeout=5) as page:
+        assert page.headers.get_content_type() == "text/html"
+    body = json.dumps({"code": code}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/public/share-location/init", body)
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        opened = json.loads(answer.read())
+    assert opened["share"]["label"] == "Your delivery"
+    assert opened["share"]["destination"]["name"] == "City centre"
+    path = opened["stream_url"].partition(f"ws://127.0.0.1:{port}")[2]
+    with Crowd() as crowd:
+        viewer = crowd.add(LeanSocket(int(port), path, opened["token"]))
+        crowd.pump_until(lambda: len(viewer.messages()) >= MESSAGES, 10)
+        assert {event["alias"] for event in viewer.events if event["event"] == "message"} == {"Van 1"}
+        assert all({"lat", "lon", "speed_kmh", "time"} <= data.keys() for data in viewer.messages())
+        assert "truck-001" not in json.dumps(viewer.events)
+    token = demo.wait_for(r"TELEMETRY_BRIDGE_TOKEN=(v4\.local\.\S+)")[1]
+    made = run(
+        "share", "create", "--devices", "truck-002", "--ttl", "1h", folder=demo.folder,
+        TELEMETRY_BRIDGE_URL=f"http://127.0.0.1:{port}", TELEMETRY_BRIDGE_TOKEN=token,
+    )  # fmt: skip
+    assert made.stdout.startswith(f"http://127.0.0.1:{port}/s/"), made.stderr
+    assert not list(demo.folder.glob("*.sqlite3*"))
 
 
 def test_the_page_that_it_names_exists(demo: Process) -> None:
