@@ -84,10 +84,10 @@ def test_token_of_another_service_narrows_what_is_shown(claim: str, value: Any, 
 
 
 def test_label_of_another_service_is_told() -> None:
-    """80 characters of any script; and it makes another room."""
+    """80 characters of any script; those who see the same thing watch together, whatever it is called."""
     ticket = opens(seal(claims_at(NOW, label="ü" * 80)))
     assert ticket.label == "ü" * 80
-    assert ticket.key != opens(seal(claims_at(NOW))).key
+    assert ticket.key == opens(seal(claims_at(NOW))).key
 
 
 def test_claims_that_we_do_not_know_are_ignored() -> None:
@@ -108,7 +108,6 @@ def test_next_token_of_the_same_thing_has_the_same_key() -> None:
         {"device_id": "truck-8"},
         {"precision_m": 100},
         {"trail": 1},
-        {"label": "x"},
         {"fields": []},
     ]
     for changes in others:
