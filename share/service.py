@@ -133,5 +133,6 @@ ROUTES_OFF = [
     web.route("*", "/api/v1/shares/{id}", _off),
     web.route("*", "/api/v1/public/share-location/{call}", _off),
     web.get("/s/{code}", _off),
+    web.get("/s/{code}/", _off),
 ]
 """What stands in the place of share links where there are none: better than a bare 404."""

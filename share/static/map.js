@@ -6,6 +6,7 @@ const L = window.L;
 const NEAR_ZOOM = 15, WORLD_ZOOM = 2, MAX_ZOOM = 19;
 const TILE_FAILURES = 3;           // that many with none loaded in between: there is no map
 const PADDING = 56;                // pixels kept free round what is fitted
+const TOOLS = 32;                  // and so many more on the right, where the buttons lie
 const SVG = "http://www.w3.org/2000/svg";
 const ARROW = "M0-13 9.5 11 0 6.5-9.5 11Z";
 const FLAG = "M-7 14v-28M-7-13c5-4 9 4 15 0v11c-6 4-10-4-15 0";
@@ -143,7 +144,7 @@ export class MapView {
     if (!points.length) return;
     const bounds = L.latLngBounds(points), padding = this.#padding;
     const options = {
-      paddingTopLeft: [padding.left + PADDING, PADDING], paddingBottomRight: [PADDING, padding.bottom + PADDING],
+      paddingTopLeft: [padding.left + PADDING, PADDING], paddingBottomRight: [PADDING + TOOLS, padding.bottom + PADDING],
       maxZoom: NEAR_ZOOM, animate: !this.#calm.matches,
     };
     this.#map.fitBounds(bounds, options);

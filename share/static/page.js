@@ -24,6 +24,8 @@ const devices = new Devices();
 const page = { phase: "loading", detail: {}, share: null, upstream: true, chosen: null, opened: false, helloAt: 0, retryAt: 0 };
 let map = null, mapAsked = false, drawnAt = 0, scheduled = false, spoken = "", spokenAt = 0, spokenState = "";
 const card = new Card(words, choose);
+const mapModule = import("./map.js");   // fetched apart: where it does not come, the card says all there is to say
+mapModule.catch(() => {});              // told when the map is wanted
 
 /* ---- what the session says ---- */
 
@@ -177,12 +179,12 @@ function speak(state, text) {      // for those who listen: a change of state at
 
 /* ---- the map and its buttons ---- */
 
-async function openMap() {         // fetched apart, so that the card says all there is to say when the map does not come
+async function openMap() {
   mapAsked = true;
   new ResizeObserver(measure).observe($("#card"));
   addEventListener("resize", measure);
   try {
-    const { MapView } = await import("./map.js");
+    const { MapView } = await mapModule;
     map = new MapView($("#map"), config, words, {
       changed: (following) => { $("#follow").hidden = following; },
       failed: (yes) => { $("#map-note").hidden = !yes; },

@@ -28,7 +28,7 @@ def test_a_moving_device_moves_on_the_page(page: SharePage) -> None:
         assert "Waiting for the first position" in page.words
         share.position(52.5, 13.4, **WEST)
         page.wait_state("live")
-        wait_until(lambda: page.text("#motion") == f"Moving west at {SPEED}")
+        page.wait_text("#motion", f"Moving west at {SPEED}")
         assert page.text("#title") == "Delivery 4711"
         assert page.run("return document.title") == "Delivery 4711 · Live location"
         assert page.text("#coordinates") == "52.50000, 13.40000"
@@ -43,7 +43,7 @@ def test_a_moving_device_moves_on_the_page(page: SharePage) -> None:
         wait_until(lambda: page.markers()[""]["x"] < before - 20)
         assert page.trail().count("L") == 1
         share.position(52.5, 13.399, speed_kmh=0)
-        wait_until(lambda: page.text("#motion") == "Stopped")
+        page.wait_text("#motion", "Stopped")
         assert page.markers()[""]["sign"] == "dot"
 
 
@@ -55,12 +55,12 @@ def test_the_map_follows_until_it_is_dragged(page: SharePage) -> None:
         page.wait_state("live")
         wait_until(lambda: page.markers() and page.off_middle() < 6)
         share.position(52.52, 13.44)
-        wait_until(lambda: page.text("#coordinates") == "52.52000, 13.44000")
+        page.wait_text("#coordinates", "52.52000, 13.44000")
         wait_until(lambda: page.off_middle() < 6, what=page.off_middle)
         assert page.text("#follow") == ""
         page.run("document.querySelector('#map').focus()")
         page.press("\ue012")  # the left arrow
-        wait_until(lambda: page.text("#follow") == "Follow again")
+        page.wait_text("#follow", "Follow again")
         wait_until(lambda: page.off_middle() > 20)
         page.click("#follow")
         wait_until(lambda: page.off_middle() < 6, what=page.off_middle)
@@ -73,17 +73,17 @@ def test_the_journey_is_told_honestly(phone: SharePage) -> None:
         share.share["destination"] = {"lat": 52.5, "lon": 13.5, "radius_m": 100, "name": "Depot"}
         phone.open(share.link, "waiting")
         share.position(52.5, 13.4, speed_kmh=60, heading_deg=90)
-        wait_until(lambda: phone.text("#distance") == "6.8\u00a0km as the crow flies")
+        phone.wait_text("#distance", "6.8\u00a0km as the crow flies")
         told = "About 7\u00a0mins at the current speed, as the crow flies – not a route"
         assert phone.text("#eta") == told
         assert phone.text("#destination-name") == "Depot"
         for going in (AWAY, REST, UNKNOWN):
             share.position(52.5, 13.4, speed_kmh=60, heading_deg=90)
-            wait_until(lambda: phone.text("#eta") == told)
+            phone.wait_text("#eta", told)
             share.position(52.5, 13.4, **going)
-            wait_until(lambda: phone.text("#eta") == "")
+            phone.wait_text("#eta", "")
         share.position(52.5, 13.4995)
-        wait_until(lambda: phone.text("#distance") == "At the destination")
+        phone.wait_text("#distance", "At the destination")
 
 
 def test_precision_and_delay_are_told(phone: SharePage) -> None:
@@ -98,6 +98,90 @@ def test_precision_and_delay_are_told(phone: SharePage) -> None:
         assert phone.text("#age") == "5 minutes ago"
 
 
+@pytest.mark.parametrize("limit", [{"precision_m": 1000}, {"delay_s": 300}], ids=str)
+def test_what_was_rounded_or_is_old_promises_nothing(phone: SharePage, limit: dict[str, float]) -> None:
+    """No time of arrival; on a grid neither an arrival nor a stop, since 0 km/h is all that was rounded to it."""
+    with FakeShare() as share:
+        share.share.update(limit, destination={"lat": 52.5, "lon": 13.5, "radius_m": 100, "name": "Depot"})
+        phone.open(share.link, "waiting")
+        share.position(52.5, 13.4, speed_kmh=60, heading_deg=90)
+        wait_until(lambda: phone.text("#motion").startswith("Moving east"))
+        far = "7\u00a0km" if "precision_m" in limit else "6.8\u00a0km"
+        assert phone.text("#distance") == f"{far} as the crow flies"
+        assert phone.text("#eta") == ""
+        share.position(52.5, 13.5, speed_kmh=0, heading_deg=90)
+        grid = ("Slow or stopped", "Less than 2\u00a0km as the crow flies")
+        told = grid if "precision_m" in limit else ("Stopped", "At the destination")
+        wait_until(lambda: (phone.text("#motion"), phone.text("#distance")) == told, what=lambda: phone.words)
+
+
+def test_a_share_without_times_is_not_called_silent(phone: SharePage) -> None:
+    """A replay that has no time says nothing of when the device was heard; silence counts from the hello then."""
+    with FakeShare(silent_seconds=30) as share:
+        share.share["devices"] = [{"alias": "Van 1", "position": {"lat": 52.5, "lon": 13.4}}]
+        phone.open(share.link, "live")
+        share.send("message", {"lat": 52.5, "lon": 13.4}, id="r1", alias="Van 1", replay=True)
+        phone.skip(20)
+        share.send("ping", {"type": "keep-alive"})
+        assert phone.state == "live"
+        phone.skip(11)
+        phone.wait_state("silent")
+        assert phone.text("#state") == "No signal"
+        share.position(52.6, 13.4, time=None)
+        phone.wait_state("live")
+        phone.skip(31)
+        phone.wait_state("silent")
+        assert phone.text("#state").startswith("No signal since ")
+
+
+def test_devices_that_change_names_keep_their_trails(phone: SharePage) -> None:
+    """Swapped or shifted names go with the devices: no position moves, and no line joins two of them."""
+    names = ["A", "B", "C"]
+    with FakeShare() as share:
+        share.share["devices"] = [{"alias": alias} for alias in names]
+        phone.open(share.link, "waiting")
+        for step in (0, 0.001):
+            for number, alias in enumerate(names):
+                share.position(52.5 + step, 13.4 + number / 100, alias)
+        wait_until(lambda: phone.trails() == [1, 1, 1], what=phone.trails)
+        phone.run("document.querySelector('#devices li:nth-child(3) button').click()")
+        phone.wait_text("#device-name", "C")
+        for renamed in (["B", "A", "C"], ["A", "C", "D"]):
+            share.send("share", {**share.share, "devices": [{"alias": alias} for alias in renamed]})
+            wait_until(lambda: list(phone.markers()) == renamed, what=phone.markers)  # noqa: B023
+            assert phone.text("#coordinates") == "52.50100, 13.42000"
+            assert phone.text("#device-name") == renamed[2]
+        phone.click("#fit")
+        share.position(52.502, 13.4, "A")
+        wait_until(lambda: phone.trails() == [2, 1, 1], what=phone.trails)
+
+
+def test_what_does_not_change_is_not_drawn_again(phone: SharePage) -> None:
+    """Else a selection, and what a screen reader reads, would be lost each second."""
+    with FakeShare() as share:
+        share.share["destination"] = {"lat": 52.5, "lon": 13.5, "radius_m": 100, "name": "Depot"}
+        phone.open(share.link, "waiting")
+        share.position(52.5, 13.4)
+        wait_until(lambda: phone.text("#distance").endswith(" as the crow flies"))
+        phone.run(
+            "window.changed = [];"
+            "new MutationObserver((all) => changed.push(...all.map(({target}) => target.id || target.nodeName)))"
+            ".observe(document.querySelector('#journey'), {childList: true, characterData: true, subtree: true})"
+        )
+        phone.skip(5)
+        wait_until(lambda: phone.text("#age").startswith("5 seconds"))
+        assert phone.run("return changed") == []
+
+
+def test_a_wrong_clock_of_the_visitor_does_not_matter(phone: SharePage) -> None:
+    """Ages count by the clock in the Date of init's answer."""
+    with FakeShare() as share:
+        share.clock_ahead = 3600
+        phone.open(share.link, "waiting")
+        share.position(52.5, 13.4, time=moment(3600 - 120))
+        wait_until(lambda: phone.text("#age") == "2 minutes ago", what=lambda: phone.text("#age"))
+
+
 def test_several_devices_are_listed(page: SharePage) -> None:
     """Each has a row and a marker; a tap on a row shows that one, and all are in view before."""
     with FakeShare() as share:
@@ -110,7 +194,7 @@ def test_several_devices_are_listed(page: SharePage) -> None:
         wait_until(lambda: page.text("#devices li:nth-child(2)").split("\n") == ["Van 2", f"Moving west at {SPEED}"])
         assert page.text("#device-name") == "Van 1"
         page.run("document.querySelector('#devices li:nth-child(2) button').click()")
-        wait_until(lambda: page.text("#device-name") == "Van 2")
+        page.wait_text("#device-name", "Van 2")
         assert page.run("return document.querySelector('#devices [aria-pressed=true] bdi').textContent") == "Van 2"
         assert page.text("#coordinates") == "52.60000, 13.60000"
 
@@ -128,26 +212,26 @@ def test_a_replay_never_replaces_what_is_newer(phone: SharePage) -> None:
         for bad in BAD:
             share.send("message", bad, id=f"bad{bad}", alias="Van 1")
         share.send("share", {**share.share, "label": "Seen"})
-        wait_until(lambda: phone.text("#title") == "Seen")
+        phone.wait_text("#title", "Seen")
         assert phone.text("#coordinates") == "52.50000, 13.40000"
         wait_until(lambda: phone.trail().count("L") == 2)
 
 
-def test_what_a_share_is_called_stays_text(page: SharePage) -> None:
+def test_what_a_share_is_called_stays_text(phone: SharePage) -> None:
     """Label, aliases and destination full of markup are shown as they are, and nothing of them runs."""
     with FakeShare() as share:
         share.share["label"] = HOSTILE[0]
         share.share["destination"] = {"lat": 52.5, "lon": 13.5, "radius_m": 100, "name": HOSTILE[0]}
         share.share["devices"] = [{"alias": alias, "position": None} for alias in HOSTILE]
-        page.open(share.link, "waiting")
+        phone.open(share.link, "waiting")
         for number, alias in enumerate(HOSTILE):
             share.position(52.5, 13.4 + number / 100, alias, speed_kmh=9)
-        wait_until(lambda: len(page.markers()) == len(HOSTILE))
-        assert page.text("#title") == HOSTILE[0]
-        names = page.run("return [...document.querySelectorAll('#devices bdi')].map(e => e.textContent)")
-        assert names == [alias.replace("\u202e", "") for alias in HOSTILE]
-        assert page.run("return typeof pwned") == "undefined"
-        assert page.run("return document.querySelectorAll('#card img, #card script, .device img').length") == 0
+        wait_until(lambda: len(phone.markers()) == len(HOSTILE))
+        assert phone.text("#title") == HOSTILE[0]
+        names = phone.run("return [...document.querySelectorAll('#devices bdi')].map(e => e.textContent)")
+        assert names == list(phone.markers()) == [alias.replace("\u202e", "") for alias in HOSTILE]
+        assert phone.run("return typeof pwned") == "undefined"
+        assert phone.run("return document.querySelectorAll('#card img, #card script, .device img').length") == 0
 
 
 @pytest.mark.parametrize("tiles", ["broken", ""])
@@ -172,14 +256,14 @@ def test_a_hidden_page_draws_when_it_is_seen_again(phone: SharePage) -> None:
     with FakeShare() as share:
         phone.open(share.link, "waiting")
         share.position(52.5, 13.4)
-        wait_until(lambda: phone.text("#coordinates") == "52.50000, 13.40000")
+        phone.wait_text("#coordinates", "52.50000, 13.40000")
         phone.hide(True)
         share.position(52.6, 13.4)
         share.send("revoked-not", {})
         assert share.streams == 1
         assert phone.text("#coordinates") == "52.50000, 13.40000"
         phone.hide(False)
-        wait_until(lambda: phone.text("#coordinates") == "52.60000, 13.40000")
+        phone.wait_text("#coordinates", "52.60000, 13.40000")
         assert len(share.handshakes) == 1
 
 
@@ -188,17 +272,13 @@ def test_memory_is_bounded(phone: SharePage) -> None:
     with FakeShare() as share:
         phone.open(share.link, "waiting")
         script = """
-            const done = arguments[arguments.length - 1];
-            const base = document.querySelector('script[type=module]').src.replace('page.js', 'devices.js');
-            import(base).then(({ Devices, MAX_TRAIL }) => {
-              const devices = new Devices();
-              devices.name(['a']);
-              for (let n = 0; n < 3000; n++) devices.take('a', {lat: 1, lon: n / 100}, {id: 'm' + n, now: n});
-              const { trail } = devices.get('a');
-              done([MAX_TRAIL, trail.length, trail[trail.length - 1].lon]);
-            });
+            const devices = new it.Devices();
+            devices.name(['a']);
+            for (let n = 0; n < 3000; n++) devices.take('a', {lat: 1, lon: n / 100}, {id: 'm' + n, now: n});
+            const { trail } = devices.get('a');
+            return [it.MAX_TRAIL, trail.length, trail[trail.length - 1].lon];
         """
-        assert phone.driver.execute_async_script(script) == [500, 500, 29.99]
+        assert phone.module("devices.js", script) == [500, 500, 29.99]
 
 
 def test_the_token_and_the_code_are_kept_out_of_sight(phone: SharePage) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from share.page import load_texts
-from tests.real.conftest import need
-from tests.real.share_page.browser import DESKTOP, PHONE, SharePage, start_chromium
+from tests.real.share_page.browser import DESKTOP, SharePage
 from tests.real.share_page.fake_share import FakeShare
 from tests.real.share_page.fixtures import chromium, page, phone
 from tests.waiting import wait_until
@@ -32,6 +30,26 @@ CONTRAST = """
                   return [e.id || e.className || e.tagName, (a + .05) / (b + .05)]; })
       .filter(([, ratio]) => ratio < 4.5);
 """
+DAYS = """
+    const words = new it.Words({}, 'en');
+    return [words.ago(1.4 * 864e5), words.ago(2.9 * 864e5), words.until(1.6 * 864e5), words.until(864e5), words.ago(0)];
+"""
+HIDDEN = """
+    return [...document.querySelectorAll('button')].filter(e => e.getClientRects().length && !e.closest('#cover'))
+      .filter(e => {
+        e.focus();
+        const { x, y, width, height } = e.getBoundingClientRect();
+        return ![[.5, .5], [.1, .5], [.9, .5], [.5, .1], [.5, .9]]
+          .every(([across, down]) => e.contains(document.elementFromPoint(x + width * across, y + height * down)));
+      }).map(e => e.id || e.innerText);
+"""
+UNSEEN = """
+    return [...document.querySelectorAll('.device')].filter(e => {
+      const { x, y, width, height } = e.getBoundingClientRect();
+      const top = document.elementFromPoint(x + width / 2, y + height / 2);
+      return !top || top.closest('#card, #tools');
+    }).map(e => e.innerText);
+"""
 RING = "const s = getComputedStyle(document.activeElement); return [s.outlineStyle, parseFloat(s.outlineWidth)]"
 SMALL = """
     return [...document.querySelectorAll('button, input, #card a')].filter(e => e.getClientRects().length)
@@ -46,29 +64,37 @@ def shows(page: SharePage, selector: str, text: str) -> bool:
 
 
 @pytest.mark.parametrize("tag, language", [("es-MX", "es"), ("pt-BR", "pt"), ("de-DE", "en")])
-def test_the_page_speaks_the_visitors_language(tmp_path: Path, tag: str, language: str) -> None:
-    """Texts, relative times and units; for another language English."""
-    need("chromium", "chromedriver")
+def test_the_page_speaks_the_visitors_language(phone: SharePage, tag: str, language: str) -> None:
+    """Texts, relative times, units and the server's own aliases; for another language English."""
     texts = load_texts()[language]
-    driver = start_chromium(tmp_path, tag)
-    try:
-        shown = SharePage(driver)
-        shown.size(*PHONE)
-        with FakeShare() as share:
-            shown.open(share.link, "waiting")
-            assert shown.run("return document.documentElement.lang") == language
-            assert shown.text("#state") == texts["waiting_title"]
-            share.position(52.5, 13.4, speed_kmh=48, heading_deg=45)
-            wait_until(lambda: shown.text("#motion") != texts["no_position"])
-            moving = texts["moving_to"].format(direction=texts["direction_1"], speed="48\u00a0km/h")
-            assert shown.text("#motion") == moving
-            ago = {"es": "hace ", "pt": "há ", "en": " ago"}[language]
-            wait_until(lambda: ago in shown.text("#age"))
-            share.send("revoked", {})
-            shown.wait_state("revoked")
-            assert shown.text("#cover-title") == texts["revoked_title"]
-    finally:
-        driver.quit()
+    phone.language(tag)
+    with FakeShare() as share:
+        share.share["devices"] = [{"alias": alias} for alias in ("Device 3", "Device", "Device x", "device 3")]
+        phone.open(share.link, "waiting")
+        assert phone.run("return document.documentElement.lang") == language
+        assert phone.text("#state") == texts["waiting_title"]
+        names = phone.run("return [...document.querySelectorAll('#devices bdi')].map(e => e.textContent)")
+        assert names == [texts["device_number"].format(number=3), texts["device"], "Device x", "device 3"]
+        share.position(52.5, 13.4, "Device 3", speed_kmh=48, heading_deg=45)
+        wait_until(lambda: phone.text("#motion") != texts["no_position"])
+        moving = texts["moving_to"].format(direction=texts["direction_1"], speed="48\u00a0km/h")
+        assert phone.text("#motion") == moving
+        assert list(phone.markers()) == [names[0]]
+        phone.skip(5)
+        ago = {"es": "hace ", "pt": "há ", "en": " ago"}[language]
+        wait_until(lambda: ago in phone.text("#age"))
+        share.send("revoked", {})
+        phone.wait_state("revoked")
+        assert phone.text("#cover-title") == texts["revoked_title"]
+
+
+def test_days_are_counted_and_not_named(phone: SharePage) -> None:
+    """Rounded days must not be called by name: 34 hours ago may be yesterday or the day before."""
+    with FakeShare() as share:
+        share.refusal = (404, {"code": "share_not_found"})
+        phone.open(share.link, "unknown")
+        told = ["1 day ago", "2 days ago", "in 2 days", "in 24 hours", "now"]
+        assert phone.module("words.js", DAYS) == told
 
 
 def test_the_keyboard_alone_is_enough(chromium: object, page: SharePage) -> None:
@@ -87,41 +113,61 @@ def test_the_keyboard_alone_is_enough(chromium: object, page: SharePage) -> None
             assert (style, width >= 2) == ("solid", True), reached
             if reached[-1] == "map":
                 page.press(RIGHT)
-                wait_until(lambda: page.text("#follow") == "Follow again")
+                page.wait_text("#follow", "Follow again")
             if reached[-1] == "copy":
                 break
-        wanted = ["map", "Van 1", "Van 2", "zoom-in", "zoom-out", "fit", "follow"]
         fold = ["fold"] if page.run("return innerWidth") < 768 else []
-        rows = [name for name in reached if name.startswith("Van") and "\n" in name]
-        assert [name for name in reached if name not in rows] == [*wanted, *fold, "copy"][: len(reached) - len(rows)]
+        rows = [f"Van {number}\nPosition known" for number in (1, 2)]
+        assert reached == ["map", "zoom-in", "zoom-out", "fit", "follow", *fold, *rows, "copy"]
+        told = "return [...document.querySelectorAll('.device')].map(e => [e.ariaHidden, e.tabIndex, e.role])"
+        assert page.run(told) == [["true", -1, None]] * 2
         page.run("document.querySelector('#devices li:nth-child(2) button').focus()")
         page.press(ENTER)
-        wait_until(lambda: page.text("#device-name") == "Van 2")
+        page.wait_text("#device-name", "Van 2")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_can_be_read_and_touched(page: SharePage, scheme: str) -> None:
+def test_everything_can_be_read_and_touched(phone: SharePage, scheme: str) -> None:
     """WCAG AA contrast and touch targets of 44 pixels, in each of the looks, and with the note of missing tiles."""
-    page.media(prefers_color_scheme=scheme)
+    phone.media(prefers_color_scheme=scheme)
     with FakeShare(tiles="broken", silent_seconds=600) as share:
         share.password = "x"
-        page.open(share.link, "password")
-        page.enter_password("y")
-        wait_until(lambda: page.text("#password-error"))
-        assert page.run(CONTRAST) == []
-        page.enter_password("x")
-        page.wait_state("waiting")
-        assert page.run(CONTRAST) == []
+        phone.open(share.link, "password")
+        phone.enter_password("y")
+        wait_until(lambda: phone.text("#password-error"))
+        assert phone.run(CONTRAST) == []
+        phone.enter_password("x")
+        phone.wait_state("waiting")
+        assert phone.run(CONTRAST) == []
         share.position(52.5, 13.4, speed_kmh=48, accuracy_m=9)
-        page.wait_state("live")
-        page.run("document.querySelector('#map').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowUp'}))")
-        wait_until(lambda: page.text("#map-note"))
-        assert page.run(CONTRAST) == []
-        assert page.run(SMALL) == []
-        page.complaints()
+        phone.wait_state("live")
+        phone.run("document.querySelector('#map').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowUp'}))")
+        wait_until(lambda: phone.text("#map-note"))
+        assert phone.run(CONTRAST) == []
+        assert phone.run(SMALL) == []
+        phone.complaints()
         share.send("revoked", {})
-        page.wait_state("revoked")
-        assert page.run(CONTRAST) == []
+        phone.wait_state("revoked")
+        assert phone.run(CONTRAST) == []
+
+
+@pytest.mark.parametrize("size", [(640, 360, False), (320, 256, False), (320, 568, True)], ids=str)
+def test_nothing_covers_a_button_at_any_zoom(phone: SharePage, size: tuple[int, int, bool]) -> None:
+    """At 200 % and 400 % each control can be pointed at, and what has the focus is in sight (WCAG 1.4.10, 2.4.11)."""
+    phone.size(*size)
+    with FakeShare() as share:
+        share.share["destination"] = {"lat": 52.5, "lon": 13.5, "radius_m": 100, "name": "Depot"}
+        share.share["devices"] = [{"alias": "Van 1"}, {"alias": "Van 2"}, {"alias": "Van 3"}]
+        phone.open(share.link, "waiting")
+        for number in (1, 2, 3):
+            share.position(52.5, 13.4 + number / 100, f"Van {number}", speed_kmh=48, accuracy_m=9)
+        wait_until(lambda: len(phone.markers()) == 3)
+        phone.run("document.querySelector('#map').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowUp'}))")
+        wait_until(lambda: phone.text("#follow"))
+        assert phone.run(HIDDEN) == []
+        phone.click("#fit")
+        phone.run("scrollTo(0, 0)")
+        wait_until(lambda: phone.run(UNSEEN) == [], what=lambda: phone.run(UNSEEN))
 
 
 @pytest.mark.parametrize("size", [(320, 568, True), (568, 320, True), DESKTOP])
@@ -178,6 +224,37 @@ def test_less_motion_means_none(phone: SharePage) -> None:
         phone.wait_state("live")
         wait_until(phone.markers)
         share.position(52.5005, 13.4)
-        wait_until(lambda: phone.text("#coordinates") == "52.50050, 13.40000")
+        phone.wait_text("#coordinates", "52.50050, 13.40000")
         moving = "document.querySelectorAll('.leaflet-zoom-anim, .leaflet-pan-anim')"
         assert phone.run(f"return [document.getAnimations().length, {moving}.length]") == [0, 0]
+
+
+def test_the_focus_does_not_fall_off_the_page(phone: SharePage) -> None:
+    """When what has it goes, the new heading has it, so that a screen reader and the keyboard go on from there."""
+    with FakeShare() as share:
+        share.password = "x"
+        phone.open(share.link, "password")
+        assert phone.focused() == "password"
+        phone.enter_password("x")
+        phone.wait_state("waiting")
+        wait_until(lambda: phone.focused() == "title", what=phone.focused)
+        share.position(52.5, 13.4)
+        wait_until(lambda: phone.text("#copy"))
+        phone.run("document.querySelector('#copy').focus()")
+        share.send("revoked", {})
+        phone.wait_state("revoked")
+        assert phone.focused() == "cover-title"
+
+
+def test_without_scripts_the_page_says_so(phone: SharePage) -> None:
+    """And does not claim to be opening anything."""
+    phone.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        with FakeShare() as share:
+            phone.driver.get(share.link)
+            nodes = phone.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+            read = [node["name"]["value"] for node in nodes if node.get("role", {}).get("value") == "StaticText"]
+    finally:
+        phone.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    texts = load_texts()["en"]
+    assert read == [texts["noscript_title"], texts["noscript"]]

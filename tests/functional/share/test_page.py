@@ -41,7 +41,7 @@ def policy(headers: object) -> dict[str, str]:
 async def test_any_code_gets_the_same_bytes(client: Client) -> None:
     """Nothing can be learned from the page about a code: not whether it exists, not even that it was read."""
     bodies, heads = set(), set()
-    for code in ("abc", "AAAAAAAAAAAAAAAAAAAAAA", "%3Cscript%3E", "x" * 2000, "__proto__"):
+    for code in ("abc", "abc/", "AAAAAAAAAAAAAAAAAAAAAA", "%3Cscript%3E", "x" * 2000, "__proto__"):
         answer = await client.get(f"/s/{code}")
         assert answer.status == 200
         bodies.add(await answer.read())
@@ -139,7 +139,9 @@ async def test_the_page_speaks_the_language(client: Client, language: str) -> No
     text = await answer.text()
     assert answer.headers["Content-Language"] == language
     assert f'<html lang="{language}">' in text
-    assert f"<title>{html.escape(load_texts()[language]['page_title'])}</title>" in text
+    title = html.escape(load_texts()[language]["page_title"])
+    assert f"<title>{title}</title>" in text
+    assert f'<meta property="og:title" content="{title}">' in text
 
 
 def test_the_three_languages_say_the_same() -> None:
@@ -151,6 +153,7 @@ def test_the_three_languages_say_the_same() -> None:
         for key, text in texts[language].items():
             assert text.strip() == text != ""
             assert sorted(re.findall(r"\{(\w+)\}", text)) == sorted(re.findall(r"\{(\w+)\}", texts["en"][key])), key
+            assert "{time}." not in text, "a time may end with a full stop of its own: 3:15 p.m."
 
 
 async def test_the_settings_reach_the_page_as_text(aiohttp_client: AiohttpClient) -> None:

@@ -29,7 +29,7 @@ async def client(aiohttp_client: AiohttpClient) -> Client:
 
 def imports(text: str) -> Iterator[str]:
     """The modules that a module names."""
-    yield from re.findall(r'from "\./([^"]+)"', text)
+    yield from re.findall(r'(?:from|import) ?\(?"\./([^"]+)"', text)
 
 
 async def test_all_that_the_page_names_is_served_and_kept(client: Client) -> None:

@@ -9,7 +9,7 @@ from selenium.webdriver import Chrome, ChromeOptions, Keys
 from selenium.webdriver.chrome.service import Service
 
 from tests.mosquitto import find_program
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_SECONDS
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -17,16 +17,47 @@ FLAGS = (
 )  # fmt: skip
 PHONE = (390, 844, True)
 DESKTOP = (1280, 800, False)
+CLOCK = """
+    (() => {
+      let ahead = 0, fixed = null;
+      const wall = Date.now.bind(Date), steady = performance.now.bind(performance), random = Math.random;
+      const later = window.setTimeout.bind(window), never = window.clearTimeout.bind(window);
+      const every = window.setInterval.bind(window), due = new Map(), ticks = [];
+      Date.now = () => wall() + ahead;
+      performance.now = () => steady() + ahead;
+      Math.random = () => fixed ?? random();
+      window.setTimeout = (work, wait = 0, ...values) => {
+        const id = later(() => { due.delete(id); work(...values); }, wait);
+        due.set(id, { at: performance.now() + wait, work, values });
+        return id;
+      };
+      window.clearTimeout = (id) => { due.delete(id); never(id); };
+      window.setInterval = (work, wait) => { ticks.push(work); return every(work, wait); };
+      window.chance = (value) => { fixed = value; };
+      window.skip = (seconds) => {
+        ahead += seconds * 1000;
+        for (const [id, { at, work, values }] of [...due].sort(([, a], [, b]) => a.at - b.at)) {
+          if (at <= performance.now() && due.has(id)) { clearTimeout(id); work(...values); }
+        }
+        for (const work of ticks) work();
+      };
+    })();
+"""
+"""A page's clock that a test may put forward; what is due then runs at once, and each interval once."""
 
 
-def start_chromium(profile: Path, language: str = "en-GB") -> Chrome:
-    """A browser with an empty profile that asks for pages in ``language``."""
+def start_chromium(profile: Path) -> Chrome:
+    """A British browser with an empty profile, and with ``CLOCK`` in each page."""
     options = ChromeOptions()
     options.binary_location = str(find_program("chromium"))
-    for flag in (*FLAGS, f"--user-data-dir={profile}", f"--lang={language}", f"--accept-lang={language}"):
+    for flag in (*FLAGS, f"--user-data-dir={profile}", "--lang=en-GB", "--accept-lang=en-GB"):
         options.add_argument(flag)
+    options.page_load_strategy = "eager"
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return Chrome(options, Service(str(find_program("chromedriver"))))
+    driver = Chrome(options, Service(str(find_program("chromedriver"))))
+    driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": CLOCK})
+    driver.set_script_timeout(2 * DEADLINE_SECONDS)
+    return driver
 
 
 class SharePage:
@@ -34,15 +65,44 @@ class SharePage:
 
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
+        self._foreign = False
 
     def size(self, width: int, height: int, mobile: bool) -> None:
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 2 if mobile else 1, "mobile": mobile}
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def media(self, **features: str) -> None:
         """For example ``prefers_color_scheme="dark"``."""
         listed = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": listed})
+
+    def language(self, tag: str) -> None:
+        """Ask for pages in a language, until the page is left."""
+        agent = {"userAgent": self.run("return navigator.userAgent"), "acceptLanguage": tag}
+        self.driver.execute_cdp_cmd("Emulation.setUserAgentOverride", agent)
+        self._foreign = True
+
+    def leave(self) -> None:
+        """Close the page, so that it does not come back to the next server."""
+        if self._foreign:
+            self.language("en-GB")
+        self._foreign = False
+        self.driver.get("about:blank")
+
+    def skip(self, seconds: float) -> None:
+        """Put the page's clock forward."""
+        self.run("skip(arguments[0])", seconds)
+
+    def chance(self, value: float) -> None:
+        """From now on every random number is this one."""
+        self.run("chance(arguments[0])", value)
+
+    def module(self, name: str, script: str) -> Any:
+        """What ``script``, the body of an async function, makes of the module ``it`` of the page."""
+        return self.driver.execute_async_script(
+            f"const done = arguments[0], base = document.querySelector('script[type=module]').src;"
+            f"import(base.replace('page.js', '{name}')).then(async (it) => {{ {script} }}).then(done);"
+        )
 
     def open(self, link: str, state: str = "") -> None:
         """Open the link, and wait for a state of the page when one is given."""
@@ -59,7 +119,25 @@ class SharePage:
         return str(self.run("return document.body.dataset.state || ''"))
 
     def wait_state(self, *states: str, seconds: float = 15.0) -> None:
-        wait_until(lambda: self.state in states, seconds, what=lambda: f"{self.state}: {self.words}")
+        if not self._wait("document.body.dataset.state", states, seconds):
+            raise AssertionError(f"not {' or '.join(states)} within {seconds:g} s but {self.state}: {self.words}")
+
+    def wait_text(self, selector: str, text: str) -> None:
+        """Wait until the first element that fits shows exactly that."""
+        if not self._wait(f"document.querySelector({selector!r}).innerText", (text,), DEADLINE_SECONDS):
+            raise AssertionError(f"{self.text(selector)!r}, not {text!r}")
+
+    def _wait(self, expression: str, values: tuple[str, ...], seconds: float) -> bool:
+        # In the page: each question from outside takes the browser as long as several of its own frames.
+        script = f"""
+            const [values, seconds, done] = arguments, began = performance.now();
+            const look = () => {{
+              const found = values.includes({expression});
+              if (found || performance.now() - began > seconds * 1000) done(found); else requestAnimationFrame(look);
+            }};
+            look();
+        """
+        return bool(self.driver.execute_async_script(script, values, seconds))
 
     @property
     def words(self) -> str:
@@ -93,6 +171,11 @@ class SharePage:
     def trail(self) -> str:
         """The drawn line's path, in the map's own pixels."""
         return str(self.run("return document.querySelector('.trail')?.getAttribute('d') || ''"))
+
+    def trails(self) -> list[int]:
+        """How many lines each device's trail has."""
+        drawn = self.run("return [...document.querySelectorAll('.trail')].map(e => e.getAttribute('d'))")
+        return [path.count("L") for path in drawn]
 
     def click(self, selector: str) -> None:
         self.driver.find_element("css selector", selector).click()

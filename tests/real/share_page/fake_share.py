@@ -8,8 +8,10 @@ import socket
 import struct
 import threading
 import zlib
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import cache
 from typing import Any, Self, TypeVar
 
 import orjson
@@ -18,6 +20,7 @@ from aiohttp import WSCloseCode, web
 from share.page import Page
 
 Result = TypeVar("Result")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TOKEN = "v4.local.throw-away_0"
 CODE = "pubLic_c0de-of-22-chars"
 INIT = "/api/v1/public/share-location/init"
@@ -45,11 +48,24 @@ def png(red: int, green: int, blue: int, side: int = 256) -> bytes:
 TILE = png(242, 240, 233)
 
 
+@cache
+def _page(tiles: str, credit: str, silent_seconds: float) -> Page:
+    return Page(tiles, credit, silent_seconds=silent_seconds)
+
+
 class FakeShare:
     """Serves the page, ``init`` and the stream on 127.0.0.1 from a thread of its own, also more than once."""
 
-    def __init__(self, *, silent_seconds: float = 120.0, tiles: str = "other host") -> None:
-        """``tiles``: "other host" (cross-origin, as in life), "broken" (503) or "" (none)."""
+    usual_port = 0
+    """Of each fake of this process, one after the other, so that the browser has the assets already."""
+
+    def __init__(
+        self, *, silent_seconds: float = 120.0, tiles: str = "other host", missing: Sequence[str] = ()
+    ) -> None:
+        """``tiles``: "other host" (cross-origin, as in life), "broken" (503) or "" (none).
+
+        ``missing`` are assets that cannot be had; such a fake has a port of its own.
+        """
         self.silent_seconds = silent_seconds
         self.tiles = tiles
         self.share: dict[str, Any] = {
@@ -68,12 +84,20 @@ class FakeShare:
         self.heartbeat_seconds = 25.0
         self.refusal: tuple[int, dict[str, Any]] | None = None
         """What ``init`` answers instead of a token: status and body."""
+        self.retry_after = 2
+        self.also: dict[str, Any] = {}
+        """What an answer of ``init`` with a token says beside, or instead of, what it should."""
+        self.clock_ahead = 0.0
+        """Seconds by which the clock in the ``Date`` of ``init`` is ahead of the visitor's."""
+        self.upgrading = True
+        """Whether the stream may be opened at all, as it may not behind some proxies."""
         self.full = False
         self.inits: list[dict[str, Any]] = []
         self.commands: list[dict[str, Any]] = []
         self.handshakes: list[tuple[str, str]] = []
         """Query string and offered subprotocols of each."""
-        self.port = 0
+        self.missing = missing
+        self.port = 0 if missing else FakeShare.usual_port
         self._sockets: list[web.WebSocketResponse] = []
         self._transports: list[asyncio.BaseTransport] = []
         self._ids = itertools.count(1)
@@ -109,8 +133,9 @@ class FakeShare:
         self._do(self._send({"event": event, **more, "data": data}))
 
     def position(self, lat: float, lon: float, alias: str = "Van 1", **more: Any) -> None:
-        """A live position, measured now."""
+        """A live position, measured now; ``time=None`` leaves that out."""
         data = {"lat": lat, "lon": lon, "time": moment(), **more}
+        data = {name: value for name, value in data.items() if value is not None}
         self.send("message", data, id=f"m{next(self._ids)}", alias=alias)
 
     def close(self, code: int) -> None:
@@ -138,10 +163,12 @@ class FakeShare:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
+        if not self.missing:
+            FakeShare.usual_port = self.port
         tiles = f"http://localhost:{self.port}/tiles/{{z}}/{{x}}/{{y}}.png" if self.tiles else ""
         credit = '© <a href="https://www.openstreetmap.org/copyright">OpenStreetMap</a> contributors'
-        app = web.Application()
-        app.add_routes(Page(tiles, credit, silent_seconds=self.silent_seconds).routes())
+        app = web.Application(middlewares=[self._pass])
+        app.add_routes(_page(tiles, credit, self.silent_seconds).routes())
         app.router.add_post(INIT, self._init)
         app.router.add_get(STREAM, self._stream)
         app.router.add_get("/tiles/{z}/{x}/{y}.png", self._tile)
@@ -149,6 +176,15 @@ class FakeShare:
         await runner.setup()
         await web.SockSite(runner, listener).start()
         self._runner = runner
+
+    @web.middleware
+    async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.rpartition("/")[2] in self.missing:
+            return web.Response(status=404, headers={"Cache-Control": "no-store"})
+        answer = await handler(request)
+        if not answer.prepared:
+            answer.force_close()  # a connection that is kept would be in the way of the next fake on this port
+        return answer
 
     async def _stop(self, close: int) -> None:
         await self._close(close)
@@ -175,22 +211,25 @@ class FakeShare:
         self.inits.append(body)
         if self.refusal is not None:
             status, answer = self.refusal
-            return _json(answer, status, {"Retry-After": "2"} if status == 429 else {})
+            return self._json(answer, status, {"Retry-After": str(self.retry_after)} if status == 429 else {})
         if self.password and "password" not in body:
-            return _json({"code": "password_required", "message": "send the password"}, 401)
+            return self._json({"code": "password_required", "message": "send the password"}, 401)
         if self.password and body["password"] != self.password:
-            return _json({"code": "password_wrong", "message": "another password"}, 403)
-        return _json(
+            return self._json({"code": "password_wrong", "message": "another password"}, 403)
+        return self._json(
             {
                 "token": f"{TOKEN}{len(self.inits)}",
                 "expires_at": moment(self.token_seconds),
                 "share": self.share,
                 "stream_url": f"ws://127.0.0.1:{self.port}{STREAM}",
+                **self.also,
             }
         )
 
-    async def _stream(self, request: web.Request) -> web.WebSocketResponse:
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
         self.handshakes.append((request.query_string, request.headers.get("Sec-WebSocket-Protocol", "")))
+        if not self.upgrading:
+            return web.Response(status=403)
         stream = web.WebSocketResponse(protocols=("telemetry-bridge",))
         await stream.prepare(request)
         assert request.transport is not None
@@ -199,7 +238,9 @@ class FakeShare:
             await stream.send_json({"event": "error", "data": {"code": "too_many_viewers", "message": "later"}})
             await stream.close(code=WSCloseCode.TRY_AGAIN_LATER)
             return stream
-        devices = [{"alias": device["alias"]} for device in self.share["devices"]]
+        devices = [
+            {"alias": device["alias"]} if isinstance(device, dict) else device for device in self.share["devices"]
+        ]
         hello = {
             "protocol": 1,
             "connection_id": str(len(self.handshakes)),
@@ -223,7 +264,7 @@ class FakeShare:
             return web.Response(status=503)
         return web.Response(body=TILE, content_type="image/png")
 
-
-def _json(body: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    headers = {"Cache-Control": "no-store", **(headers or {})}
-    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json", headers=headers)
+    def _json(self, body: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+        date = format_datetime(datetime.now(UTC) + timedelta(seconds=self.clock_ahead), usegmt=True)
+        headers = {"Cache-Control": "no-store", "Date": date, **(headers or {})}
+        return web.Response(body=orjson.dumps(body), status=status, content_type="application/json", headers=headers)
