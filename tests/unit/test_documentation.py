@@ -10,6 +10,7 @@ import pytest
 from bridge import limits
 from bridge.closing import CloseReason
 from bridge.errors import PayloadCause
+from share.page import load_texts
 from tests.tables import README, closing_table, settings_table
 
 ROOT = README.parent
@@ -48,6 +49,17 @@ def test_every_limit_in_the_table_of_buffers_is_the_one_in_the_code() -> None:
 def test_every_cause_of_refusal_is_explained(cause: PayloadCause) -> None:
     """Who sees a counter in the stats finds it in the troubleshooting page."""
     assert f"`{cause}`" in (ROOT / "docs" / "troubleshooting.md").read_text()
+
+
+def test_what_the_share_page_says_is_quoted_as_it_says_it() -> None:
+    """Who looks for the words on the screen finds them."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    table = page[page.index("| the page says |") :].split("\n\n")[0]
+    quoted = re.findall(r'^\| "([^"]+)" \|', table, re.MULTILINE)
+    assert len(quoted) == table.count("\n") - 1
+    said = {text.partition("{")[0].strip() for text in load_texts()["en"].values()}
+    said |= {text.partition(". ")[0] + "." for text in load_texts()["en"].values()}
+    assert [text for text in quoted if text not in said] == []
 
 
 @pytest.mark.parametrize("path", [README, *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: path.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from itertools import count
 from typing import Any
 
 import pyseto
@@ -131,6 +132,7 @@ def test_ring_does_not_show_its_keys() -> None:
         (f"{KEY}.{KEY}", "canonical"),
         ("k4.secret." + b64(b"x" * 64), "halves"),
     ],
+    ids=count(),  # the keys are random, and two processes must find the same tests
 )
 def test_key_that_is_not_exactly_right_is_refused_without_being_quoted(key: Any, reason: str) -> None:
     """A wrong key stops the start, with its position and what is wrong, and nothing of its text."""

@@ -73,7 +73,6 @@ def test_device_id_goes_into_a_list_and_comes_out_alone(text: str) -> None:
         (["x" * 64], {"x" * 64}, False),
         ([DECOMPOSED * 64], {COMPOSED * 64}, False),  # 128 characters before, 64 after
     ],
-    ids=repr,
 )
 def test_lists_of_device_ids_are_read_kindly(texts: list[str], ids: set[str], everything: bool) -> None:
     """Commas, blanks, empty items, repetitions and normal forms are no reason to refuse."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -203,7 +204,7 @@ def test_value_out_of_range_is_refused_by_name(name: str, bad: str, monkeypatch:
         ({"AUTH": "required", "ACCESS_KEYS": KEY, "HOST": "0.0.0.0"}, set()),
         ({"TLS_CERT": "c", "TLS_KEY": "k", "ADMIN_PORT": "8001"}, set()),
     ],
-    ids=str,
+    ids=count(),
 )  # fmt: skip
 def test_settings_must_go_together(changes: dict[str, str], told: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Open to everyone only on loopback; a key where tokens are required; certificate and key; two ports."""

@@ -189,6 +189,10 @@ class FakeShare:
     async def _stop(self, close: int) -> None:
         await self._close(close)
         if self._runner is not None:
+            for site in list(self._runner.sites):
+                await site.stop()
+            for _ in range(20):  # what the loop has accepted already gets its protocol in the next turns
+                await asyncio.sleep(0.001)
             await self._runner.cleanup()
         self._runner = None
 
