@@ -91,7 +91,7 @@ def test_a_silent_device_and_a_restarted_server(
 
     def is_back() -> bool:
         phone.skip(5)
-        return sharing.stats()["shares"]["viewers"] == 1
+        return bool(sharing.stats()["shares"]["viewers"] == 1)
 
     wait_until(is_back)
     drive(mosquitto, 52.6)
