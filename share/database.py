@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from bridge.errors import StartError
 from share.database_errors import explain
 from share.database_url import check_database_url
-from share.migrations import NewerSchemaError, upgrade
+from share.migrations import NewerSchemaError, check_known, upgrade
 
 BUSY_SECONDS: Final = 2.0
 """How long SQLite waits for another program's write lock. A backup or the command line holds it for milliseconds."""
@@ -61,9 +61,7 @@ def open_database(url: str) -> Engine:
         _migrate(engine)
     except NewerSchemaError as error:
         engine.dispose()
-        raise StartError(
-            f"{name} was made by a newer release of telemetry-bridge ({error}): run that one, or use another database"
-        ) from None
+        raise _newer(name, error) from None
     except SQLAlchemyError as error:
         engine.dispose()
         raise StartError(f"{name} cannot be used: {explain(error)}") from None
@@ -80,24 +78,39 @@ def probe_database(url: str) -> str:
     """
     target = _parsed(url)
     name = _name(target)
-    engine = _engine(target, sqlite=False) if target.get_backend_name() != "sqlite" else None
+    engine: Engine | None = None
     try:
-        if engine is not None:
-            engine.connect().close()
+        if target.get_backend_name() != "sqlite":
+            engine = _engine(target, sqlite=False)
         elif target.database and target.database != ":memory:" and not target.database.startswith("file:"):
             path = Path(target.database).absolute()
             _check_folder(path)
             if path.exists():
-                engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true", hide_parameters=True)
+                # A read-only connection would leave -wal and -shm files, of whoever runs this.
+                options = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
+                engine = create_engine(f"sqlite:///file:{path}?{options}&uri=true", hide_parameters=True)
                 _check_file(engine, name)
-            if not os.access(path if path.exists() else path.parent, os.W_OK):
+            if not all(os.access(each, os.W_OK) for each in (path, path.parent) if each.exists()):
                 raise StartError(f"{name} cannot be written: let this user write to it and its folder")
+        if engine is not None:
+            with engine.connect() as connection:
+                check_known(connection)
+    except NewerSchemaError as error:
+        raise _newer(name, error) from None
     except SQLAlchemyError as error:
         raise StartError(f"{name} cannot be used: {explain(error)}") from None
+    except OSError as error:
+        raise StartError(f"{name} cannot be reached ({error.strerror}): let this user into its folder") from None
     finally:
         if engine is not None:
             engine.dispose()
     return name
+
+
+def _newer(name: str, error: NewerSchemaError) -> StartError:
+    return StartError(
+        f"{name} was made by a newer release of telemetry-bridge ({error}): run that one, or use another database"
+    )
 
 
 def _parsed(url: str) -> URL:
@@ -133,7 +146,7 @@ def _make_file(url: URL) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # noqa: PTH112 - Path.is_dir raises where the folder above may not be entered
         raise StartError(f"the folder {path.parent} does not exist: make it, or change BRIDGE_DATABASE_URL")
 
 

@@ -100,23 +100,24 @@ class Links:
         return self._known(share_id) or await self._store.by_id(share_id)
 
     async def find_by_code(self, code: str) -> Share | None:
-        """The share that ``code`` leads to, also one that is over. One that is not over is open. StorageError."""
-        hashed = code_hash(code)
-        share_id = self._by_code.get(hashed)
-        if share_id is not None:
-            return self._open[share_id]
-        share = await self._store.by_code_hash(hashed)
+        """The share that ``code`` leads to, also one that is over. StorageError."""
+        share = self.find_open_by_code(code) or await self._store.by_code_hash(code_hash(code))
         if share is None or _is_over(share, self._clock()):
             return share
-        return self._known(share.id) or await self._finisher.run(self._adopt(share.id))
+        if self._known(share.id) is None:
+            await self._finisher.run(self._adopt(share.id))
+        return await self.find(share.id)  # it may have ended in the moment in which it was opened
 
-    async def _adopt(self, share_id: str) -> Share | None:
+    def find_open_by_code(self, code: str) -> Share | None:
+        """The share that ``code`` leads to if it is open here; asks no database."""
+        return self._open.get(self._by_code.get(code_hash(code), ""))
+
+    async def _adopt(self, share_id: str) -> None:
         """Open a share that goes on in the database and not here: our clock was ahead, or another process made it."""
         async with self._turn():
             share = self._known(share_id) or await self._store.by_id(share_id)
             if share is not None and share_id not in self._open and not _is_over(share, self._clock()):
                 self._publish(share)
-            return share
 
     async def list(self, owner: str | None, status: Status | None, limit: int, after: str | None) -> Page:
         """At most ``limit`` shares of ``owner`` (None: of all) with ``status`` (None: any), newest first.

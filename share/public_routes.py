@@ -119,7 +119,8 @@ class PublicRoutes:
             share = await self._share(body)
             token, expires_at = self._desk.token_for(share)
             room = self._rooms.get(share.id)
-            assert room is not None  # what ``find_by_code`` calls open has one
+            if room is None:  # it ended in the moment in which it was opened
+                raise _over(share)
             base = base_url(request, self._hub.settings.public_url)
             return answer(
                 {
@@ -156,6 +157,9 @@ class PublicRoutes:
         """The share of ``code``, also one that is over. Problem when there is none."""
         if _CODE.fullmatch(code) is None:
             raise _not_found()
+        open_here = self._links.find_open_by_code(code)
+        if open_here is not None:  # however many strangers wait for the database
+            return open_here
         if self._lookups >= MAX_LOOKUPS:
             raise _busy()
         self._lookups += 1

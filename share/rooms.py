@@ -165,7 +165,7 @@ class Rooms:
     def _close(self, room: Room) -> None:
         del self._rooms[room.key]
         if room.share is None:
-            del self._elsewhere[room.grant]
+            self._elsewhere.pop(room.grant, None)
         if room.closing is not None:
             room.closing.cancel()
         room.channel.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, tuple_, update
@@ -18,7 +18,7 @@ from share.tables import from_row, shares, to_row
 from share.worker import Worker
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, Select
+    from sqlalchemy import Engine, RowMapping, Select
 
 OPEN_SECONDS: Final = 120.0
 """For the check and the migrations at the start; two such waits of PostgreSQL fit in."""
@@ -72,7 +72,8 @@ class Store:
         One that this release cannot read is left out, here and in ``list``, with a line in the log: a single
         share must not keep a server from starting.
         """
-        return await self._readable(select(shares).where(_is_open(now)))
+        query = select(shares).where(_is_open(now))
+        return await self._ask(lambda connection: _readable(connection.execute(query).mappings()))
 
     async def by_id(self, share_id: str) -> Share | None:
         found = await self._shares(select(shares).where(shares.c.id == share_id))
@@ -88,16 +89,30 @@ class Store:
         ``owner`` and ``status`` (at ``now``) narrow the choice, None does not. ``after`` is the id of the page
         before's last one; after one that is not there, or not this owner's, comes nothing.
         """
-        wanted: list[ColumnElement[bool]] = []
-        if owner is not None:
-            wanted.append(shares.c.owner == owner)
-        if after is not None:
-            mark = select(shares.c.created_at).where(shares.c.id == after, *wanted).scalar_subquery()
-            wanted.append(tuple_(shares.c.created_at, shares.c.id) < tuple_(mark, after))
-        if status is not None:
-            wanted.append(_has_status(status, now))
         newest_first = (shares.c.created_at.desc(), shares.c.id.desc())
-        return await self._readable(select(shares).where(*wanted).order_by(*newest_first).limit(limit))
+
+        def page(mark: str | None) -> Select[Any]:
+            wanted: list[ColumnElement[bool]] = []
+            if owner is not None:
+                wanted.append(shares.c.owner == owner)
+            if mark is not None:
+                moment = select(shares.c.created_at).where(shares.c.id == mark, *wanted).scalar_subquery()
+                wanted.append(tuple_(shares.c.created_at, shares.c.id) < tuple_(moment, mark))
+            if status is not None:
+                wanted.append(_has_status(status, now))
+            return select(shares).where(*wanted).order_by(*newest_first).limit(limit)
+
+        def work(connection: Connection) -> Shares:
+            found: Shares = []
+            mark = after
+            while True:  # once, but for rows that are passed over: a page must not look like the last for them
+                rows = connection.execute(page(mark)).mappings().all()
+                found += _readable(rows)
+                if len(rows) < limit or len(found) >= limit:
+                    return found[:limit]
+                mark = rows[-1]["id"]
+
+        return await self._ask(work)
 
     # --- writing ---------------------------------------------------------------------------------------
 
@@ -142,18 +157,6 @@ class Store:
     async def _shares(self, query: Select[Any]) -> Shares:
         return await self._ask(lambda connection: [from_row(row) for row in connection.execute(query).mappings()])
 
-    async def _readable(self, query: Select[Any]) -> Shares:
-        def work(connection: Connection) -> Shares:
-            found = []
-            for row in connection.execute(query).mappings():
-                try:
-                    found.append(from_row(row))
-                except StorageError as error:
-                    _log.warning("passed over: %s", error)
-            return found
-
-        return await self._ask(work)
-
     async def _ask(self, work: Callable[[Connection], _T]) -> _T:
         return await self._worker.run(lambda: self._transaction(work))
 
@@ -178,6 +181,16 @@ class Store:
             self._failing = False
             _log.info("the share database works again")
         return result
+
+
+def _readable(rows: Iterable[RowMapping]) -> Shares:
+    found = []
+    for row in rows:
+        try:
+            found.append(from_row(row))
+        except StorageError as error:
+            _log.warning("passed over: %s", error)
+    return found
 
 
 def _is_open(now: float) -> ColumnElement[bool]:

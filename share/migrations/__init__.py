@@ -31,13 +31,20 @@ def configuration(connection: Connection) -> Config:
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring the tables to ``revision`` in the transaction that ``connection`` is in. NewerSchemaError: not one of ours.
+    """Bring the tables to ``revision`` in the transaction that ``connection`` is in. NewerSchemaError."""
+    config = check_known(connection)
+    from alembic import command
+
+    command.upgrade(config, revision)
+
+
+def check_known(connection: Connection) -> Config:
+    """Alembic's settings, if the tables' form is one of ours or there are none yet; NewerSchemaError.
 
     Alembic is imported here, as nothing else needs it: it costs a fifth of a second, and more on a small machine.
     """
     # Alembic tells of itself at INFO, some of it while it is imported.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    from alembic import command
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
@@ -45,4 +52,4 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if unknown := set(MigrationContext.configure(connection).get_current_heads()) - known:
         raise NewerSchemaError(", ".join(sorted(unknown)))
-    command.upgrade(config, revision)
+    return config

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from share.draft import Changes, ShareOverError
-from share.record import EndReason, Status
+from share.record import EndReason, Share, Status
 from tests.stored import NOW, FakeStore, Office, draft, settle
 
 
@@ -72,3 +72,20 @@ async def test_arrival_of_a_share_that_is_gone_from_the_database_is_not_tried_fo
     office.links.arrived(share.id)
     await settle()
     assert office.links._behind.ended == {}
+
+
+async def test_share_that_arrives_in_the_moment_of_its_opening_is_told_as_over() -> None:
+    """The device stands at the destination already, so the share is over before who brought its code hears of it."""
+    store = FakeStore()
+    maker, other = Office(store), Office(store)
+    share, code = await maker.links.create("ana", draft())
+    opened = other.audience.opened
+
+    def arrive(opening: Share) -> None:
+        opened(opening)
+        asyncio.get_running_loop().call_soon(other.links.arrived, opening.id)
+
+    other.audience.opened = arrive  # type: ignore[method-assign, assignment]
+    found = await other.links.find_by_code(code)
+    assert found is not None
+    assert (found.id, found.end_reason) == (share.id, EndReason.ARRIVED)

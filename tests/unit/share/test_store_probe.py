@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ import pytest
 from bridge.errors import StartError
 from share.database import probe_database
 from share.store import Store
+
+
+def files(folder: Path) -> list[Path]:
+    """What is there."""
+    return list(folder.iterdir())
 
 
 async def test_probe_of_a_database_in_use_says_its_name(tmp_path: Path) -> None:
@@ -21,13 +27,15 @@ async def test_probe_of_a_database_in_use_says_its_name(tmp_path: Path) -> None:
     assert str(path) in probe_database(f"sqlite:///{path}")
     assert path.read_bytes() == before
     await store.close()
+    assert str(path) in probe_database(f"sqlite:///{path}")
+    assert files(tmp_path) == [path]  # no -wal and -shm of whoever asked
 
 
 def test_probe_makes_no_file(tmp_path: Path) -> None:
     """It only says that one could be made."""
     probe_database(f"sqlite:///{tmp_path}/new.sqlite3")
     probe_database("sqlite://")
-    assert list(tmp_path.iterdir()) == []
+    assert files(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -55,3 +63,27 @@ def test_probe_of_a_server_that_is_not_there() -> None:
     with pytest.raises(StartError, match="cannot be used") as caught:
         probe_database("postgresql://ana:secret@127.0.0.1:1/telemetry")
     assert "secret" not in str(caught.value)
+
+
+async def test_probe_of_a_newer_release_s_database(tmp_path: Path) -> None:
+    """The start would refuse it, so the check does."""
+    path = tmp_path / "shares.sqlite3"
+    store = Store(f"sqlite:///{path}")
+    await store.open()
+    await store.close()
+    with sqlite3.connect(path) as other:
+        other.execute("UPDATE alembic_version SET version_num = '9999'")
+    other.close()
+    with pytest.raises(StartError, match="newer release"):
+        probe_database(f"sqlite:///{path}")
+
+
+def test_probe_of_a_folder_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line and no traceback; the tests may run as root, whom nothing stops."""
+
+    def refused(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refused)
+    with pytest.raises(StartError, match="cannot be reached"):
+        probe_database(f"sqlite:///{tmp_path}/x.sqlite3")
