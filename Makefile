@@ -20,7 +20,7 @@ run: $(STAMPS)/run ## fresh machine to running demo: embedded MQTT broker, simul
 	$(BIN)/telemetry-bridge demo $(ARGS)
 
 test: $(STAMPS)/dev check parts ## fresh machine to tested: what the tests need, the checks, the tests (ARGS="-k name" to choose)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 check: $(STAMPS)/dev ## style, types and layers
 	$(BIN)/ruff check .
