@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 
 import pytest
 
@@ -14,8 +15,10 @@ from tests.functional.fake_mqtt import (
     BAD_CREDENTIALS,
     CONNECT,
     GRANTED,
+    LINK_SECONDS,
     NOT_AUTHORIZED,
     PUBACK,
+    Collected,
     FakeMqtt,
     Link,
     consuming,
@@ -31,7 +34,7 @@ SOON = 0.3
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
-    """No wait between attempts, and short ones for answers; gives (failures, base) of each back-off."""
+    """No wait between attempts; gives (failures, base) of each back-off."""
     asked: list[tuple[int, float]] = []
 
     def jitter(attempt: int, _uniform: object, base: float, _cap: float) -> float:
@@ -39,9 +42,14 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
         return 0.01
 
     monkeypatch.setattr("bridge.consumer.thread.full_jitter", jitter)
-    monkeypatch.setattr("bridge.consumer.thread.CONNECT_SECONDS", SOON)
     monkeypatch.setattr("bridge.consumer.thread.TICK_SECONDS", 0.05)
     return asked
+
+
+def told(collected: Collected, *states: UpstreamState) -> None:
+    """Wait for exactly these states. A message may come before them: it may share a read with the SUBACK."""
+    wait_until(lambda: len(collected.states) >= len(states), what=lambda: collected.states)
+    assert collected.states == list(states)
 
 
 def test_paho_reads_through_our_socket() -> None:
@@ -66,8 +74,8 @@ def test_a_message_arrives_as_published() -> None:
         collected.wait_for("A")
         assert collected.messages[0].payload == b'{ "data": {"DEVICE_ID":"A"} }'
         assert collected.messages[0].retained
+        told(collected, UpstreamState.UP)
         assert consumer.statistics().ready
-        assert collected.states == [UpstreamState.UP]
 
 
 def test_a_message_before_the_suback_is_not_lost() -> None:
@@ -143,8 +151,9 @@ def test_the_password_goes_out_in_connect_only() -> None:
 
 
 @pytest.mark.parametrize("silent_at", ["CONNACK", "SUBACK"])
-def test_a_silent_broker_is_left_and_tried_again(silent_at: str) -> None:
+def test_a_silent_broker_is_left_and_tried_again(silent_at: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that accepts and says nothing (a stopped process, another protocol) does not hold the consumer."""
+    monkeypatch.setattr("bridge.consumer.thread.CONNECT_SECONDS", SOON)
 
     def script(link: Link) -> None:
         if link.number >= 3:
@@ -154,9 +163,9 @@ def test_a_silent_broker_is_left_and_tried_again(silent_at: str) -> None:
         link.hold()
 
     with FakeMqtt(script) as broker, consuming(options(broker.port)) as (consumer, collected):
-        wait_until(lambda: consumer.statistics().ready)
-        assert broker.connections == 3
-        assert collected.states == [UpstreamState.UP]
+        told(collected, UpstreamState.UP)
+        assert consumer.statistics().ready
+        assert broker.connections >= 3
 
 
 def test_one_refused_filter_of_two_makes_unready_is_named_once_and_asked_again(
@@ -165,24 +174,27 @@ def test_one_refused_filter_of_two_makes_unready_is_named_once_and_asked_again(
     """The access list is repaired by a person meanwhile; no reconnect, no flood of lines."""
     monkeypatch.setattr("bridge.consumer.thread.REFUSED_SECONDS", SOON)
     asked: list[bytes] = []
+    looked = threading.Event()
 
     def script(link: Link) -> None:
         link.connack()
         for answer in (NOT_AUTHORIZED, NOT_AUTHORIZED, GRANTED):
             asked.append(link.suback(GRANTED, answer))
             link.send(position(f"after-{len(asked)}"))
+            looked.wait(LINK_SECONDS)
         link.hold()
 
     with FakeMqtt(script) as broker:
         given = options(broker.port, topics=("open/#", "closed/#"))
         with consuming(given) as (consumer, collected):
             collected.wait_for("after-1")
-            assert not consumer.statistics().ready
-            assert "closed/#" in consumer.statistics().detail
+            wait_until(lambda: "closed/#" in consumer.statistics().detail)
             assert "open/#" not in consumer.statistics().detail
+            assert not consumer.statistics().ready
             assert collected.states == []
-            wait_until(lambda: consumer.statistics().ready)
-            assert collected.states == [UpstreamState.UP]
+            looked.set()
+            told(collected, UpstreamState.UP)
+            assert consumer.statistics().ready
             assert broker.connections == 1
             assert [b"open/#" in one for one in asked] == [True, False]
     (said,) = lines(caplog)
@@ -240,13 +252,14 @@ def test_a_link_that_breaks_is_told_and_made_anew(caplog: pytest.LogCaptureFixtu
 
     with FakeMqtt(script) as broker, consuming(options(broker.port)) as (consumer, collected):
         collected.wait_for("link-2")
-        assert collected.states == [UpstreamState.UP, UpstreamState.DOWN, UpstreamState.UP]
+        told(collected, UpstreamState.UP, UpstreamState.DOWN, UpstreamState.UP)
         assert consumer.statistics().connects == 2
     assert len(lines(caplog)) == 1
 
 
-def test_a_first_packet_that_is_no_connack_is_no_connection() -> None:
+def test_a_first_packet_that_is_no_connack_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that grants subscriptions before CONNACK breaks the protocol; nothing is taken for granted."""
+    monkeypatch.setattr("bridge.consumer.thread.CONNECT_SECONDS", SOON)
 
     def script(link: Link) -> None:
         if link.number == 1:
@@ -258,4 +271,4 @@ def test_a_first_packet_that_is_no_connack_is_no_connection() -> None:
 
     with FakeMqtt(script) as broker, consuming(options(broker.port)) as (consumer, _):
         wait_until(lambda: consumer.statistics().ready)
-        assert broker.connections == 2
+        assert broker.connections >= 2
