@@ -154,13 +154,13 @@ class Broker:
     def publish(self, batch: Sequence[Telemetry]) -> None:
         """One turn: fan out ``batch``, in order. Never blocks; a slow socket costs the others nothing."""
         self._before_turn()
-        routing, remember = self._routing, self._history.remember
+        routing, remember, now = self._routing, self._history.remember, self._clock()
         routes, version = routing.routes, routing.patterns.version
         touched: list[Cohort] = []
         try:
             for message in batch:
                 self._sequence = sequence = self._sequence + 1
-                remember(sequence, message)
+                remember(sequence, message, now)
                 device_id = message.device_id
                 route = routes.get(device_id)
                 cohorts = route[1] if route is not None and route[0] == version else routing.of(device_id)
@@ -246,7 +246,7 @@ class Broker:
         cohort = self._membership.get(subscription)
         if cohort is None or (device_id not in cohort.selectors and cohort not in self._routing.of(device_id)):
             return
-        for sequence, message in self._history.of(device_id):
+        for sequence, message, _ in self._history.of(device_id):
             if sequence <= up_to:
                 yield message_frame(f"{self._epoch}-{sequence}", device_id, message.payload, replay=True)
 

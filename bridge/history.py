@@ -12,10 +12,11 @@ from bridge.telemetry import Kind, Telemetry
 
 
 class Remembered(NamedTuple):
-    """One message and its place in the stream of all messages."""
+    """One message, its place in the stream of all messages, and when it came (wall-clock)."""
 
     sequence: int
     message: Telemetry
+    received_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class LastKnown:
         self._forgotten = 0
         self._device_ids: tuple[str, ...] | None = ()
 
-    def remember(self, sequence: int, message: Telemetry) -> None:
+    def remember(self, sequence: int, message: Telemetry, received_at: float) -> None:
         """Keep ``message`` in the place of the device's last one of its kind."""
         device = self._devices.get(message.device_id)
         if device is None:
@@ -51,7 +52,7 @@ class LastKnown:
         else:
             self._devices.move_to_end(message.device_id)
         before = device.get(message.kind)
-        device[message.kind] = Remembered(sequence, message)
+        device[message.kind] = Remembered(sequence, message, received_at)
         self._bytes += len(message.payload) - (len(before.message.payload) if before else 0)
         while len(self._devices) > self._max_devices or (self._bytes > self._max_bytes and len(self._devices) > 1):
             self._forget(next(iter(self._devices)))

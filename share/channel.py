@@ -164,8 +164,8 @@ class Channel(Cohort):
     def take(self, message: Telemetry, now: float, monotonic: float) -> None:
         """Show ``message`` with the next flush, or when its delay has passed, if it is fit to be shown.
 
-        ``now`` is wall-clock. A retained message was not received now: only its own time says when it is
-        from. One without, or with one that cannot be since it lies ahead of ours, is shown to nobody whose
+        ``now`` is when it came, by the wall clock. A retained message is older: only its own time says when
+        it is from. One without, or with one that cannot be since it lies ahead of ours, is shown to nobody whose
         grant has a start, and never in the place of another.
         """
         position = self._read(message.payload)

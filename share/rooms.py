@@ -156,9 +156,8 @@ class Rooms:
         self._rooms[room.key] = room
         hub.broker.attach(channel)
         for device_id in grant.device_ids:
-            for _, message in hub.history.of(device_id):
-                # When it was received is not remembered: like of a retained one, only its own time tells.
-                channel.take(message._replace(retained=True), hub.clock(), hub.monotonic())
+            for _, message, received_at in hub.history.of(device_id):
+                channel.take(message, min(received_at, hub.clock()), hub.monotonic())
         hub.broker.deliver(channel)
         return room
 

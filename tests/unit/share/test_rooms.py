@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from bridge.closing import CloseReason
+from bridge.encoding import timestamp
 from bridge.hub import Hub
 from bridge.limits import CHUNK_BYTES
 from bridge.outbox import OutboxLimits, Policy
@@ -153,19 +154,39 @@ def test_foreign_tokens_that_differ_do_not_meet(grant: Grant) -> None:
 
 
 def test_viewers_are_shown_what_is_known_when_the_room_opens() -> None:
-    """The last-known position, if its own time is after the start: when it was received is not remembered."""
-    for time, expected in ((-1.0, None), (0.0, 1.0), (None, None), (20.0, None)):
+    """The last-known position, if it was both measured and received after the start."""
+    for time, starts, expected in (
+        (-1.0, 0.0, None),
+        (0.0, 0.0, 1.0),
+        (None, 0.0, 1.0),
+        (None, 6.0, None),
+        (20.0, 6.0, None),  # a clock that is ahead does not carry it over the start
+        (20.0, 5.0, 1.0),
+    ):
         house = House()
         house.timers.advance(5.0)
         house.publish(fix("A", 1.0, time))
-        house.timers.advance(5.0)
-        _, room = house.share()
+        house.timers.advance(25.0)
+        _, room = house.share(starts_at=NOW + starts)
         assert lasts(room.channel) == [expected]
         assert lats(Watcher(house, room).transport) == ([] if expected is None else [expected])
 
 
+def test_what_is_known_is_from_when_it_was_received() -> None:
+    """Where the device gives no time, or one that is ahead; and never later than now, if our clock was set back."""
+    for time, skew, expected in ((None, 0.0, 5.0), (20.0, 0.0, 5.0), (None, -28.0, 2.0)):
+        house = House()
+        house.timers.advance(5.0)
+        house.publish(fix("A", 1.0, time))
+        house.timers.advance(25.0)
+        house.skew = skew
+        _, room = house.share(starts_at=None)
+        ((_, body),) = room.channel.last()
+        assert orjson.loads(body or b"")["time"] == timestamp(NOW + expected)
+
+
 def test_what_is_known_is_a_position_whatever_its_kind_and_waits_for_the_delay() -> None:
-    """Counted from the opening, since the receipt is not remembered."""
+    """Counted from the opening: later than it need be, never sooner."""
     house = House()
     house.publish(event("A", '{"lat": 5, "lon": 6, "time": 1900000000}'), event("B", "{}"))
     _, room = house.share(delay_s=10.0)
