@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import SecretStr
 
 from bridge.claims import format_time
+from share.aliases import neutral_aliases
 from share.body_models import ChangeBody, CreateBody, must, validate
-from share.draft import UNSET, Changes, Draft, InvalidRequestError, check_names, neutral_aliases
+from share.draft import UNSET, Changes, Draft, InvalidRequestError, check_names
 from share.grant import DEFAULT_FIELDS, FIELDS, Destination, Grant
 from share.limits import DAY_SECONDS, MAX_STARTED_BEFORE_SECONDS, MAX_TRAIL_IN_ALL
 from share.record import Share

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from itertools import chain, count
 from typing import Final
 
 from bridge.errors import BridgeError
+from share.aliases import folded, tells
 from share.grant import Grant
-from share.limits import MAX_DEVICES
 from share.record import Share
 
 
@@ -89,36 +86,9 @@ class Changes:
 def check_names(aliases: Iterable[tuple[str, str]], *shown: str) -> None:
     """InvalidRequestError unless the aliases are unique, and neither they nor the texts ``shown`` tell a device id."""
     pairs = tuple(aliases)
-    if len({_folded(alias) for _, alias in pairs}) < len(pairs):
+    if len({folded(alias) for _, alias in pairs}) < len(pairs):
         raise InvalidRequestError("`aliases` must be unique, whatever their case: give each device another one")
     ids = [device_id for device_id, _ in pairs]
     for what, texts in (("`aliases`", [alias for _, alias in pairs]), ("`label` and `destination.name`", shown)):
         if any(tells(text, ids) for text in texts):
             raise InvalidRequestError(f"{what} must not contain a device id: the public would learn it")
-
-
-def tells(text: str, device_ids: Iterable[str]) -> bool:
-    """Whether one of the ids stands in ``text`` as a whole word, whatever the case or width of its letters."""
-    folded = _folded(text)
-    return any(re.search(rf"(?<!\w){re.escape(_folded(device_id))}(?!\w)", folded) for device_id in device_ids)
-
-
-def neutral_aliases(device_ids: Sequence[str], given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """``(device_id, alias)`` for each: the given one, else "Device" for one alone and "Device 1", … for several.
-
-    A name that is taken, or that would tell an id (a device may be called ``2``), is passed over.
-    """
-    taken = {_folded(alias) for alias in given.values()}
-    names = (name for name in _names(alone=len(device_ids) == 1) if _folded(name) not in taken)
-    free = (name for name in names if not tells(name, device_ids))
-    return tuple((device_id, given[device_id] if device_id in given else next(free)) for device_id in device_ids)
-
-
-def _names(alone: bool) -> Iterator[str]:
-    # In the second run each name is one word, so an id rules out only the one that it is equal to: they never run out.
-    numbered = (f"Device {number}" for number in range(1, 3 * MAX_DEVICES))
-    return chain(("Device",) if alone else (), numbered, (f"Device{number}" for number in count(1)))
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

@@ -18,6 +18,7 @@ from bridge.claims import check_times, claim, format_time, optional, parse_objec
 from bridge.errors import TokenError
 from bridge.paseto import KeyRing
 from bridge.selection import DEVICE_ID_RULE, is_device_id
+from share.aliases import neutral_aliases
 from share.grant import DEFAULT_FIELDS, FIELDS, Grant
 from share.limits import (
     MAX_DELAY_SECONDS,
@@ -115,7 +116,6 @@ def _ticket(claims: Mapping[str, Any], expires_at: float) -> Ticket:
 
 
 def _grant(claims: Mapping[str, Any], device_ids: tuple[str, ...]) -> Grant:
-    alone = len(device_ids) == 1
     precision = _number(claims, "precision_m", 0.0, MAX_PRECISION_M)
     if 0.0 < precision < MIN_PRECISION_M:
         raise ValueError(f"precision_m is below {MIN_PRECISION_M:g}")
@@ -125,9 +125,7 @@ def _grant(claims: Mapping[str, Any], device_ids: tuple[str, ...]) -> Grant:
     if trail * len(device_ids) > MAX_TRAIL_IN_ALL:
         raise ValueError(f"trail times the number of devices is above {MAX_TRAIL_IN_ALL}")
     return Grant(
-        aliases=tuple(
-            (device_id, "Device" if alone else f"Device {number}") for number, device_id in enumerate(device_ids, 1)
-        ),
+        aliases=neutral_aliases(device_ids, {}),
         starts_at=optional(claims, "starts_at", parse_time, None),
         fields=optional(claims, "fields", _fields, DEFAULT_FIELDS),
         precision_m=precision,

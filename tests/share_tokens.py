@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import pyseto
 from bridge.claims import format_time
 from bridge.paseto import KeyRing, generate_key
 from bridge.selection import is_device_id
+from share.aliases import tells
 from share.grant import FIELDS
 from share.limits import MAX_DELAY_SECONDS, MAX_DEVICES, MAX_LABEL_CHARS, MAX_PRECISION_M, MAX_TRAIL, MIN_PRECISION_M
 from share.tokens import AUDIENCE_SHARE, Ticket, verify
@@ -19,6 +21,8 @@ NOW: Final = 1_900_000_000.0
 MAX_SECONDS: Final = 30 * 86_400.0
 KEY, OTHER_KEY, ACCESS_KEY = generate_key(), generate_key(), generate_key()
 RING: Final = KeyRing([KEY])
+NEUTRAL: Final = re.compile(r"Device(?: ?[1-9][0-9]*)?")
+"""What devices are called that nobody has named."""
 INVALID, EXPIRED, EARLY = "token_invalid", "token_expired", "token_not_yet_valid"
 
 
@@ -58,7 +62,7 @@ def check_ticket(ticket: Ticket, now: float = NOW, max_seconds: float = MAX_SECO
     assert 1 <= len(grant.device_ids) <= MAX_DEVICES
     assert len(set(grant.device_ids)) == len(set(aliases)) == len(grant.aliases)
     assert all(is_device_id(device_id) and "*" not in device_id for device_id in grant.device_ids)
-    assert aliases == (["Device"] if len(aliases) == 1 else [f"Device {n}" for n in range(1, len(aliases) + 1)])
+    assert all(NEUTRAL.fullmatch(alias) for alias in aliases) and not any(tells(a, grant.device_ids) for a in aliases)
     assert grant.fields <= set(FIELDS)
     assert grant.precision_m == 0 or MIN_PRECISION_M <= grant.precision_m <= MAX_PRECISION_M
     assert 0 <= grant.delay_s <= MAX_DELAY_SECONDS

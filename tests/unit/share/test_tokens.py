@@ -44,10 +44,12 @@ def test_our_token_names_its_share_and_nothing_else() -> None:
 
 
 def test_token_of_another_service_names_devices() -> None:
-    """One is called Device, several are numbered in their order; doubles count once. Ids are no aliases."""
+    """One is called Device, several are numbered in their order; doubles count once. No alias tells an id."""
     assert grant_of().aliases == TRUCK
     assert grant_of(device_id=None, device_ids=["truck-7"]).aliases == TRUCK
     assert grant_of(device_id=None, device_ids=["b", "a", "b"]).aliases == (("b", "Device 1"), ("a", "Device 2"))
+    assert grant_of(device_id="Device").aliases == (("Device", "Device1"),)
+    assert grant_of(device_id=None, device_ids=["1", "b"]).aliases == (("1", "Device 2"), ("b", "Device 3"))
     most = [f"device-{number}" for number in range(MAX_DEVICES)]
     assert grant_of(device_id=None, device_ids=most).device_ids == tuple(most)
 
