@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import HashingError, InvalidHashError, VerificationError, VerifyMismatchError
+from argon2.low_level import error_to_str
 
 from share.errors import BusyError
 from share.limits import MAX_PASSWORD_CHARS
@@ -23,6 +24,8 @@ ITERATIONS: Final = 2
 LANES: Final = 1
 HASHING_THREADS: Final = 2
 """At the same time: 38 MiB, and two cores for 20 to 50 ms each. Argon2 lets go of Python's lock."""
+NO_MEMORY: Final = error_to_str(-22)
+"""What argon2 says then, and the only sign of it: ARGON2_MEMORY_ALLOCATION_ERROR in its argon2.h."""
 MAX_WAITING_PASSWORDS: Final = 32
 """Hashes and checks that may wait or run: a second of work for two threads on a small machine."""
 
@@ -49,7 +52,7 @@ class Passwords:
         try:
             return await self._run(lambda: self._hasher.hash(data))
         except HashingError:  # argon2's only cause here is memory
-            raise BusyError("there is no memory for a password's hash") from None
+            raise _no_memory() from None
 
     async def verify(self, stored: str, password: str) -> bool:
         """Whether ``password`` made ``stored``. BusyError as for ``hash``.
@@ -74,6 +77,8 @@ class Passwords:
         except VerifyMismatchError:
             return False
         except (InvalidHashError, VerificationError, UnicodeEncodeError) as error:
+            if str(error) == NO_MEMORY:  # nothing is known of the password: it must not count as a wrong one
+                raise _no_memory() from None
             _log.warning("a stored password hash cannot be used: %s", type(error).__name__)
             return False
 
@@ -87,6 +92,10 @@ class Passwords:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._waiting -= 1
+
+
+def _no_memory() -> BusyError:
+    return BusyError("there is no memory for a password's hash")
 
 
 def _normalised(password: str) -> bytes:

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import argon2
 import pytest
-from argon2.exceptions import HashingError
+from argon2.exceptions import HashingError, VerificationError
 
 from share.errors import BusyError
 from share.limits import MAX_PASSWORD_CHARS
@@ -135,14 +135,19 @@ async def test_a_viewer_who_goes_makes_room(passwords: Passwords, gate: threadin
 
 
 async def test_no_memory_is_busy(passwords: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hash that cannot be made for want of memory is a request to try again, not a bug."""
+    """A hash that cannot be made for want of memory is a request to try again: no bug, and no wrong password."""
 
-    def fails(*_: object) -> str:
-        raise HashingError("Memory allocation error")
+    def fails(error: Exception) -> Callable[..., str]:
+        def call(*_: object) -> str:
+            raise error
 
-    monkeypatch.setattr(argon2.PasswordHasher, "hash", fails)
-    with pytest.raises(BusyError):
-        await passwords.hash("p")
+        return call
+
+    monkeypatch.setattr(argon2.PasswordHasher, "hash", fails(HashingError("Memory allocation error")))
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", fails(VerificationError("Memory allocation error")))
+    for work in (passwords.hash("p"), passwords.verify("stored", "p")):
+        with pytest.raises(BusyError):
+            await work
 
 
 async def test_after_the_end_nothing_is_checked(passwords: Passwords, gate: threading.Event) -> None:
