@@ -69,6 +69,9 @@ class Deadlines:
                     self._current.pop(entry[2])[1]()
                 except Exception:
                     log.exception("What was due at a deadline failed: a bug, please report it")
+        if self._timer is not None:  # made for a clock that may have been set since: it can be late for what is next
+            self._timer.cancel()
+            self._timer = None
         self._arm()
 
     def __len__(self) -> int:

@@ -82,6 +82,19 @@ def test_new_deadline_takes_the_place_of_the_old_one() -> None:
     assert case.told == ["b new", "new"]
 
 
+def test_one_after_a_jump_of_the_clock_comes_on_time() -> None:
+    """A turn ends what the jump made due; the timer of before the jump does not hold up what is next."""
+    case = Case()
+    case.deadlines.set("jumped over", NOW + 5, case.note("jumped over"))
+    case.clock.now += 60
+    case.deadlines.set("next", case.clock.now + 0.3, case.note("next"))
+    case.deadlines.enforce()
+    assert case.told == ["jumped over"]
+    assert len(case.timers.due) == 1
+    case.pass_time(0.32)
+    assert case.told == ["jumped over", "next"]
+
+
 def test_discarded_deadline_never_comes() -> None:
     """Nor does discarding what was never set hurt."""
     case = Case()
