@@ -21,7 +21,6 @@ from bench.errors import BenchError
 from bench.machine import machine_facts
 from bench.report import table
 from bridge.broker import Broker
-from bridge.claims import format_time
 from bridge.cohort import Cohort
 from bridge.deadlines import Timer
 from bridge.decoding.position import Position, PositionReader
@@ -146,7 +145,7 @@ def _tokens() -> Iterator[Row]:
     own = mint(ring, "0123456789ab", expires_at=now + 600, now=now)
     foreign = ring.seal(
         b'{"exp":"%b","iat":"%b","device_ids":["truck-001","truck-002"],"label":"Delivery 12","precision_m":500,'
-        b'"fields":["speed_kmh","time"],"trail":20}' % (format_time(now + HOUR).encode(), format_time(now).encode())
+        b'"fields":["speed_kmh","time"],"trail":20}' % (timestamp(now + HOUR).encode(), timestamp(now).encode())
     )
     for name, token in (("ours", own), ("made elsewhere, with a grant", foreign)):
         cost = least_us(_repeat(partial(verify, ring, token, now=now, max_seconds=2 * HOUR), 500), 500)

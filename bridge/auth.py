@@ -21,9 +21,9 @@ from bridge.claims import (
     MAX_TOKEN_SECONDS,
     SCOPES,
     check_claims,
-    format_time,
     parse_claims,
 )
+from bridge.encoding import timestamp
 from bridge.errors import TokenError
 from bridge.limits import MAX_TOKEN_BYTES
 from bridge.paseto import KeyRing, TokenTooLongError
@@ -125,8 +125,8 @@ def mint(
         "aud": AUDIENCE_ACCESS,
         "sub": subject,
         "jti": secrets.token_urlsafe(_TOKEN_ID_BYTES),
-        "iat": format_time(now),
-        "exp": format_time(now + ttl),
+        "iat": timestamp(now),
+        "exp": timestamp(now + ttl),
         "devices": list(devices),
         "groups": list(groups),
         "scope": scope,

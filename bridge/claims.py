@@ -145,11 +145,6 @@ def parse_time(value: object) -> float:
     return at
 
 
-def format_time(at: float) -> str:
-    """``at`` (seconds since the epoch) as RFC 3339 in UTC, cut to milliseconds, e.g. ``2030-01-31T12:00:00.000Z``."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def claim(claims: Mapping[str, Any], name: str, parse: Callable[[object], _T]) -> _T:
     """The claim as ``parse`` gives it; ValueError, which names it, when it is missing or wrong."""
     if name not in claims:

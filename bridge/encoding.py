@@ -89,7 +89,7 @@ def error_frame(code: str, message: str, ref: Ref = None) -> bytes:
 
 
 def timestamp(at: float) -> str:
-    """Wall-clock seconds since the epoch as RFC 3339 in UTC, to the millisecond."""
+    """``at`` (seconds since the epoch) as RFC 3339 in UTC, cut to milliseconds: ``2030-01-31T12:00:00.000Z``."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

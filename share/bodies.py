@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from bridge.claims import format_time
+from bridge.encoding import timestamp
 from share.aliases import neutral_aliases
 from share.body_models import ChangeBody, CreateBody, must, validate
 from share.draft import UNSET, Changes, Draft, InvalidRequestError, check_names
@@ -128,10 +128,10 @@ def share_json(share: Share, now: float, viewers_now: int, pending_total: int) -
         "aliases": dict(grant.aliases),
         "label": share.label,
         "owner": share.owner,
-        "created_at": format_time(share.created_at),
-        "starts_at": format_time(share.starts_at),
-        "expires_at": format_time(share.ends_at),
-        "ended_at": None if share.ended_at is None else format_time(share.ended_at),
+        "created_at": timestamp(share.created_at),
+        "starts_at": timestamp(share.starts_at),
+        "expires_at": timestamp(share.ends_at),
+        "ended_at": None if share.ended_at is None else timestamp(share.ended_at),
         "end_reason": share.end_reason and share.end_reason.value,
         "has_password": share.password_hash is not None,
         "max_viewers": share.max_viewers,

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridge.checks import split_list
-from bridge.claims import format_time, parse_time
+from bridge.claims import parse_time
+from bridge.encoding import timestamp
 from bridge.watch_view import escape
 from share.grant import FIELDS
 
@@ -45,7 +46,7 @@ def share_life(text: str) -> float:
 def moment(text: str) -> str:
     """A time with its zone → RFC 3339 in UTC, as the server takes it."""
     try:
-        return format_time(parse_time(text.strip()))
+        return timestamp(parse_time(text.strip()))
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a time; write it with its zone, 2026-11-22T18:00:00Z or 2026-11-22T19:00:00+01:00"

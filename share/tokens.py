@@ -14,7 +14,8 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from bridge.claims import check_times, claim, format_time, optional, parse_object, parse_time, text_value
+from bridge.claims import check_times, claim, optional, parse_object, parse_time, text_value
+from bridge.encoding import timestamp
 from bridge.errors import TokenError
 from bridge.paseto import KeyRing
 from bridge.selection import DEVICE_ID_RULE, is_device_id
@@ -60,8 +61,8 @@ def mint(ring: KeyRing, share_id: str, *, expires_at: float, now: float) -> str:
     claims = {
         "aud": AUDIENCE_SHARE,
         "jti": secrets.token_urlsafe(TOKEN_ID_BYTES),
-        "iat": format_time(now),
-        "exp": format_time(expires_at),
+        "iat": timestamp(now),
+        "exp": timestamp(expires_at),
         "share_id": share_id,
     }
     return ring.seal(json.dumps(claims, separators=(",", ":")).encode())

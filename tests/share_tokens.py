@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pyseto
 
-from bridge.claims import format_time
+from bridge.encoding import timestamp
 from bridge.paseto import KeyRing, generate_key
 from bridge.selection import is_device_id
 from share.aliases import tells
@@ -39,7 +39,7 @@ def seal(claims: object, key: str = KEY, footer: bytes | str = b"") -> str:
 
 def claims_at(now: float, **changes: Any) -> dict[str, Any]:
     """Claims that open ``truck-7`` for ten minutes, with changes; None takes a claim out."""
-    claims = {"exp": format_time(now + 600), "device_id": "truck-7", **changes}
+    claims = {"exp": timestamp(now + 600), "device_id": "truck-7", **changes}
     return {name: value for name, value in claims.items() if value is not None}
 
 
@@ -67,7 +67,7 @@ def check_ticket(ticket: Ticket, now: float = NOW, max_seconds: float = MAX_SECO
     assert grant.precision_m == 0 or MIN_PRECISION_M <= grant.precision_m <= MAX_PRECISION_M
     assert 0 <= grant.delay_s <= MAX_DELAY_SECONDS
     assert type(grant.trail) is int and 0 <= grant.trail <= MAX_TRAIL
-    assert grant.starts_at is None or format_time(grant.starts_at)
+    assert grant.starts_at is None or timestamp(grant.starts_at)
     assert grant.destination is None and not grant.end_on_arrival
     assert len(ticket.label) <= MAX_LABEL_CHARS and (ticket.label.isprintable())
 
@@ -93,7 +93,7 @@ def wrong_claims(now: float, max_seconds: float = MAX_SECONDS) -> dict[str, tupl
         b"[" * 1400, b'{"a":' * 280, f"[{text}}}]".encode(), b"\xef\xbb\xbf" + f"{text}}}".encode(),
         f"{text}}}".encode("utf-16"), text.encode(), f"{text}}}{text}}}".encode(), f"{text}}},".encode(),
         f"{text}}}".replace('"', "'").encode(), f'{text},"device_id":"b"}}'.encode(),
-        f'{text},"exp":{json.dumps(format_time(now + 500))}}}'.encode(), f'{text},"x":{{"a":1,"a":2}}}}'.encode(),
+        f'{text},"exp":{json.dumps(timestamp(now + 500))}}}'.encode(), f'{text},"x":{{"a":1,"a":2}}}}'.encode(),
         f'{text},"x":NaN}}'.encode(), f'{text},"x":{"[" * 1200}'.encode(),
     ):  # fmt: skip
         table[f"payload {payload!r:.60} {len(payload)}"] = payload, INVALID
@@ -165,7 +165,7 @@ _WRONG_NAMES: Final[dict[str, dict[str, Any]]] = {
 
 def _wrong_times(now: float, max_seconds: float) -> dict[str, tuple[str, dict[str, str]]]:
     def at(seconds: float) -> str:
-        return format_time(now + seconds)
+        return timestamp(now + seconds)
 
     return {
         "exp now": (EXPIRED, {"exp": at(0)}),

@@ -9,7 +9,8 @@ import pyseto
 import pytest
 
 from bridge.auth import Authenticator, find_credential, mint
-from bridge.claims import AUDIENCE_ACCESS, MAX_TOKEN_SECONDS, format_time
+from bridge.claims import AUDIENCE_ACCESS, MAX_TOKEN_SECONDS
+from bridge.encoding import timestamp
 from bridge.errors import TokenError
 from bridge.paseto import KeyRing, generate_key
 from bridge.principal import Principal
@@ -36,7 +37,7 @@ def minted(**changes: Any) -> str:
 
 def foreign(key: str = KEY, **changes: Any) -> str:
     """A token by another maker: no kid, no aud, whatever claims."""
-    claims = {"sub": "them", "exp": format_time(NOW + 60)} | changes
+    claims = {"sub": "them", "exp": timestamp(NOW + 60)} | changes
     return pyseto.encode(pyseto.Key.from_paserk(key), json.dumps(claims).encode()).decode()
 
 
@@ -110,7 +111,7 @@ def test_expired_is_told_apart_from_invalid_also_during_rotation(keys: list[str]
 
 def test_token_of_tomorrow_is_not_yet_valid() -> None:
     """An nbf or iat in the future has its own code; five seconds are forgiven."""
-    later = format_time(NOW + 6)
+    later = timestamp(NOW + 6)
     assert code(foreign(nbf=later)) == "token_not_yet_valid"
     assert code(foreign(iat=later)) == "token_not_yet_valid"
     assert AUTHENTICATOR.verify(foreign(nbf=later, iat=later), NOW + 1).subject == "them"
@@ -140,7 +141,7 @@ def test_our_tokens_are_bound_to_their_audience() -> None:
 
 def test_long_lived_token_is_refused_when_a_bound_is_set() -> None:
     """By default the life of another maker's token is his affair; with a bound it is ours."""
-    token = foreign(exp=format_time(NOW + 3601))
+    token = foreign(exp=timestamp(NOW + 3601))
     assert AUTHENTICATOR.verify(token, NOW).subject == "them"
     bounded = Authenticator(RING, {}, max_token_seconds=3600)
     assert code(token, NOW, bounded) == "token_invalid"

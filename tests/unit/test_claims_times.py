@@ -15,10 +15,10 @@ from bridge.claims import (
     LEEWAY_SECONDS,
     Claims,
     check_claims,
-    format_time,
     parse_claims,
     parse_time,
 )
+from bridge.encoding import timestamp
 from bridge.errors import TokenError
 
 NOW = 1_900_000_000.0
@@ -143,7 +143,7 @@ def test_time_is_read_as_other_makers_write_it(text: str, seconds: float) -> Non
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
 def test_time_at_the_ends_of_the_calendar_is_read_and_can_be_told(text: str) -> None:
     """The first and the last second that datetime knows in UTC."""
-    assert format_time(parse_time(text)) == text.replace("Z", ".000Z")
+    assert timestamp(parse_time(text)) == text.replace("Z", ".000Z")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_every_python_time_is_understood(moment: datetime) -> None:
 @given(st.floats(0, 253_000_000_000))
 def test_written_time_is_never_later(at: float) -> None:
     """What we write is cut to milliseconds: a token is never prolonged, and by less than 1 ms shortened."""
-    written = format_time(at)
+    written = timestamp(at)
     assert written.endswith("Z")
     assert -1e-4 < at - parse_time(written) < 0.0011
 

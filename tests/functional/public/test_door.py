@@ -8,7 +8,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from bridge.claims import format_time
+from bridge.encoding import timestamp
 from share.tokens import mint
 from share.viewer import ADVICE
 from tests.functional.public.conftest import StartSharing
@@ -204,7 +204,7 @@ async def test_token_that_lives_longer_than_shares_may(start: StartSharing) -> N
     now = bridge.clock()
 
     def foreign(seconds: float) -> str:
-        claims = f'{{"device_id":"A","iat":"{format_time(now)}","exp":"{format_time(now + seconds)}"}}'
+        claims = f'{{"device_id":"A","iat":"{timestamp(now)}","exp":"{timestamp(now + seconds)}"}}'
         made = SHARE_RING.seal(claims.encode())
         SECRETS.add(made)
         return made

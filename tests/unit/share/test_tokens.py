@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bridge.claims import LEEWAY_SECONDS, format_time
+from bridge.claims import LEEWAY_SECONDS
+from bridge.encoding import timestamp
 from bridge.errors import TokenError
 from share.grant import DEFAULT_FIELDS, FIELDS, Grant
 from share.limits import MAX_DEVICES
@@ -75,7 +76,7 @@ def test_what_is_not_said_is_shown_as_ever() -> None:
         ("trail", 0, 0),
         ("trail", 20.0, 20),
         ("trail", 500, 500),
-        ("starts_at", format_time(NOW - 60), NOW - 60),
+        ("starts_at", timestamp(NOW - 60), NOW - 60),
         ("starts_at", "0001-01-01T00:00:00Z", -62135596800.0),
         ("starts_at", "9999-12-31T23:59:59Z", 253402300799.0),
     ],
@@ -120,12 +121,12 @@ def test_next_token_of_the_same_thing_has_the_same_key() -> None:
 
 def test_token_ends_to_the_instant_and_begins_with_leeway() -> None:
     """``exp`` is kept exactly; ``nbf`` and ``iat`` may be ahead by what clocks differ."""
-    token = seal(claims_at(NOW, nbf=format_time(NOW), iat=format_time(NOW)))
+    token = seal(claims_at(NOW, nbf=timestamp(NOW), iat=timestamp(NOW)))
     assert opens(token, now=NOW + 599.999).expires_at == NOW + 600
     assert refused(token, now=NOW + 600).code == "token_expired"
     assert opens(token, now=NOW - LEEWAY_SECONDS).expires_at == NOW + 600
     for claim in ("nbf", "iat"):
-        token = seal(claims_at(NOW, **{claim: format_time(NOW + 60)}))
+        token = seal(claims_at(NOW, **{claim: timestamp(NOW + 60)}))
         opens(token, now=NOW + 60 - LEEWAY_SECONDS)
         early = refused(token, now=NOW + 60 - LEEWAY_SECONDS - 0.001)
         assert (early.code, early.detail) == ("token_not_yet_valid", f"{claim} is in the future")
@@ -134,10 +135,10 @@ def test_token_ends_to_the_instant_and_begins_with_leeway() -> None:
 def test_token_lives_no_longer_than_a_share_may() -> None:
     """From ``iat``; without one what is left counts, so a token that is too long becomes good with age."""
     for begin in (NOW - 100, NOW):
-        opens(seal(claims_at(NOW, iat=format_time(begin), exp=format_time(begin + MAX_SECONDS))))
-        too_long = refused(seal(claims_at(NOW, iat=format_time(begin), exp=format_time(begin + MAX_SECONDS + 1))))
+        opens(seal(claims_at(NOW, iat=timestamp(begin), exp=timestamp(begin + MAX_SECONDS))))
+        too_long = refused(seal(claims_at(NOW, iat=timestamp(begin), exp=timestamp(begin + MAX_SECONDS + 1))))
         assert too_long.detail == "lives longer than 2592000 s"
-    token = seal(claims_at(NOW, exp=format_time(NOW + MAX_SECONDS + 1)))
+    token = seal(claims_at(NOW, exp=timestamp(NOW + MAX_SECONDS + 1)))
     assert refused(token).code == INVALID
     assert opens(token, now=NOW + 1).expires_at == NOW + MAX_SECONDS + 1
 

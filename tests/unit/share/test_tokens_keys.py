@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.claims import format_time
+from bridge.encoding import timestamp
 from bridge.errors import SettingsError, TokenError
 from bridge.paseto import MAX_FOOTER_BYTES, KeyRing, generate_key
 from bridge.settings import load_settings
@@ -51,8 +51,8 @@ def test_old_tokens_work_while_their_key_is_in_the_ring() -> None:
 def test_expired_token_is_told_apart_during_a_rotation(key: str, named: bool) -> None:
     """With two keys pyseto itself makes a TypeError of it, and a viewer would not know to ask ``init`` again."""
     footer = footer_of(key) if named else b""
-    assert refused(seal(claims_at(NOW, exp=format_time(NOW - 1)), key, footer)).code == "token_expired"
-    assert refused(seal(claims_at(NOW, nbf=format_time(NOW + 60)), key, footer)).code == "token_not_yet_valid"
+    assert refused(seal(claims_at(NOW, exp=timestamp(NOW - 1)), key, footer)).code == "token_expired"
+    assert refused(seal(claims_at(NOW, nbf=timestamp(NOW + 60)), key, footer)).code == "token_not_yet_valid"
     assert opens(seal(claims_at(NOW), key, footer), NEW).grant
 
 
@@ -169,4 +169,4 @@ def test_share_keys_make_the_ring_in_their_order() -> None:
 def test_life_is_bounded_for_every_key() -> None:
     """A rotation brings no other limits."""
     for key in (KEY, OTHER_KEY):
-        assert "lives longer" in refused(seal(claims_at(NOW, exp=format_time(NOW + MAX_SECONDS + 1)), key)).detail
+        assert "lives longer" in refused(seal(claims_at(NOW, exp=timestamp(NOW + MAX_SECONDS + 1)), key)).detail

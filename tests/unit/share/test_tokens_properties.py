@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.claims import format_time
+from bridge.encoding import timestamp
 from bridge.errors import TokenError
 from bridge.limits import MAX_TOKEN_BYTES
 from bridge.selection import is_device_id
@@ -77,8 +77,8 @@ _junk = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_marked, inner, max_size=3),
     max_leaves=5,
 )
-_soon = st.floats(1, 600).map(lambda seconds: format_time(NOW + seconds))
-_before = st.floats(-7200, 5).map(lambda seconds: format_time(NOW + seconds))
+_soon = st.floats(1, 600).map(lambda seconds: timestamp(NOW + seconds))
+_before = st.floats(-7200, 5).map(lambda seconds: timestamp(NOW + seconds))
 _ids = st.text("abc-:.ü7", min_size=1, max_size=12).filter(is_device_id)
 
 
@@ -106,7 +106,7 @@ _right = st.one_of(
 _odd = st.one_of(
     _junk,
     st.sampled_from(["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59-23:59"]),
-    st.floats(-7200, 40 * 86_400).map(lambda seconds: format_time(NOW + seconds)),
+    st.floats(-7200, 40 * 86_400).map(lambda seconds: timestamp(NOW + seconds)),
     st.lists(st.sampled_from(["*", "a/b", "t-*", "truck-7", *FIELDS]), max_size=22),
     _numbers(-2, 100_001),
 )
@@ -162,7 +162,7 @@ def test_no_refusal_repeats_what_a_claim_says(name: str, shape: str) -> None:
     """Each claim with a text that it cannot have: as it is, in lists and objects, as a name beside it."""
     text = json.dumps(f"{_MARK}*\n{_MARK}")
     others = {} if name in {"device_id", "device_ids", "share_id"} else {"device_id": "truck-7"}
-    members = {"exp": format_time(NOW + 60), **others}
+    members = {"exp": timestamp(NOW + 60), **others}
     members.pop(name, None)
     value = shape.replace("{},{}", "{0},{0}").format(text)
     payload = "".join(
