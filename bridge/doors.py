@@ -62,7 +62,10 @@ async def open_door(
     options: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": REQUEST_HEAD_SECONDS} if tls else {}
     door = []
     for sock in sockets:
-        server = await loop.create_server(silent.protocol, sock=sock, backlog=LISTEN_BACKLOG, **options)
+        # asyncio's backlog is also how often it accepts in one turn. Without a free file each of these fails, and makes
+        # a retry of its own that again makes as many: with more than one the processor spins after some seconds.
+        server = await loop.create_server(silent.protocol, sock=sock, backlog=1, **options)
+        sock.listen(LISTEN_BACKLOG)
         stack.callback(server.close)
         door.append(server)
     return door

@@ -1,0 +1,29 @@
+"""Connections that come faster than they are accepted."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from aiohttp import web
+
+from bridge.doors import close_all, open_door
+from bridge.limits import LISTEN_BACKLOG
+from bridge.listener import bind
+
+SOMAXCONN = int(Path("/proc/sys/net/core/somaxconn").read_text())
+SACKED_OFFSET = 28
+"""In ``struct tcp_info`` of linux/tcp.h; of a listening socket it is the length of its accept queue."""
+
+
+async def test_kernel_holds_a_storm_of_connections_for_us() -> None:
+    """As many as the host allows, on either loop: asyncio is told another number, for another reason."""
+    async with AsyncExitStack() as stack:
+        (sock,) = sockets = bind("127.0.0.1", 0, "BRIDGE_PORT")
+        stack.callback(close_all, sockets)
+        await open_door(stack, web.Application(), sockets, None)
+        about = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SACKED_OFFSET + 4)
+        (length,) = struct.unpack_from("=I", about, SACKED_OFFSET)
+        assert length == min(LISTEN_BACKLOG, SOMAXCONN)
