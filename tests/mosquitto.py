@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -18,13 +17,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tests.ports import free_port
+
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 SHIPPED: Final = REPOSITORY / "mosquitto"
 
-START_SECONDS: Final = 10.0
+START_SECONDS: Final = 60.0
 """From exec to the line "running" in the log; 20 ms when the machine is idle."""
-STOP_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 60.0
 """From SIGTERM to exit; then SIGKILL."""
+CLIENT_SECONDS: Final = 60.0
+"""For mosquitto_pub or mosquitto_sub, all its messages included."""
 POLL_SECONDS: Final = 0.005
 PORT_ATTEMPTS: Final = 5
 """A free port can be taken between our look and Mosquitto's bind."""
@@ -40,14 +43,6 @@ class MosquittoError(Exception):
 def find_program(name: str) -> str | None:
     """The path of an installed program, or None."""
     return shutil.which(name, path=SEARCH_PATH)
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +226,7 @@ class MosquittoServer:
 
     def _config(self) -> str:
         lines = ["log_dest stderr", "user root", "set_tcp_nodelay true", "persistence false"]
+        lines += ["max_queued_messages 100000"]  # 1,000 are too few while a subscriber's process is held up
         if self.credentials is None:
             lines += ["allow_anonymous true"]
         else:
@@ -287,7 +283,7 @@ class MosquittoServer:
         login = [] if user is None else ["-u", user, "-P", self._password(user)]
         return subprocess.run(
             [path, "-V", "5", *address, *login, *arguments],
-            check=False, input=data, capture_output=True, timeout=START_SECONDS,
+            check=False, input=data, capture_output=True, timeout=CLIENT_SECONDS,
         )  # fmt: skip
 
 

@@ -16,11 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tests.mosquitto import SEARCH_PATH, find_program, free_port
+from tests.mosquitto import SEARCH_PATH, find_program
+from tests.ports import free_port
 
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 60.0
 """From exec to the line "ready to accept connections"; 0.2 s when the machine is idle."""
-STOP_SECONDS: Final = 10.0
+STOP_SECONDS: Final = 60.0
 """From SIGINT (fast shutdown) to exit; then SIGKILL."""
 POLL_SECONDS: Final = 0.01
 NOBODY: Final = 65_534
@@ -62,8 +63,9 @@ class PostgreSQLServer:
 
     def start(self) -> None:
         """Start, and return when it takes connections. Raises PostgreSQLError when it does not come up."""
-        # What a power cut would do to it is not ours to test: no fsync.
-        options = f"-c fsync=off -c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories="
+        # What a power cut would do to it is not ours to test: no fsync. And no sessions but those of the tests.
+        options = "-c fsync=off -c autovacuum=off -c unix_socket_directories= -c listen_addresses=127.0.0.1"
+        options += f" -c port={self.port}"
         command = [_program("postgres"), "-D", str(self._folder / "data"), *options.split(" ")]
         # Should the test process be killed, the kernel ends PostgreSQL too; setpriv is part of util-linux.
         if setpriv := find_program("setpriv"):

@@ -22,11 +22,13 @@ from tests.mosquitto import find_program
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 """From start to the line ``Listening on``: imports take a second on an idle machine."""
-REAP_SECONDS = 10.0
-RUN_SECONDS = 30.0
+REAP_SECONDS = 60.0
+RUN_SECONDS = 120.0
 """For a command that ends by itself."""
+ANSWER_SECONDS = 30.0
+"""For one HTTP request."""
 KEY = generate_key()
 SHARE_KEY = generate_key()
 
@@ -200,7 +202,7 @@ class Serving(Process):
     def get(self, path: str) -> tuple[int, Any]:
         """Status and JSON body of a GET, None where the body is something else; status 0 when nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=ANSWER_SECONDS) as answer:
                 status, body = answer.status, answer.read()
         except urllib.error.HTTPError as error:
             with error:

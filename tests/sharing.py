@@ -21,14 +21,15 @@ from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
 from bridge.claims import parse_time
-from tests.mosquitto import MosquittoServer, free_port
+from tests.mosquitto import MosquittoServer
+from tests.ports import free_port
 from tests.serving import KEY, SHARE_KEY, Serving, make_token, run
 from tests.sockets import LeanSocket
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 SHARES = "/api/v1/shares"
 PUBLIC = "/api/v1/public/share-location"
-SECONDS = 10.0
+SECONDS = 60.0
 FLOOD_LINES = 2_000
 """Positions that are published at once to fill a socket that is not read: 300 KiB and more."""
 NO_WORD = 1006
@@ -132,7 +133,7 @@ class Sharing(Serving):
         """A viewer who has been greeted. Closed with the server."""
         status, answer = self.init(code, password)
         assert status == 200, answer
-        socket = connect(f"{answer['stream_url']}?token={answer['token']}", close_timeout=1)
+        socket = connect(f"{answer['stream_url']}?token={answer['token']}", open_timeout=SECONDS, close_timeout=1)
         viewer = Viewer(self._sockets.enter_context(socket))
         viewer.until("hello")
         return viewer
@@ -145,7 +146,9 @@ class Sharing(Serving):
             closing(LeanSocket(self.port, f"{PUBLIC}/stream", answer["token"], receive_bytes=2048))
         )
 
-    def fill(self, mosquitto: MosquittoServer, device_id: str, sockets: int = 1) -> None:
+    def fill(
+        self, mosquitto: MosquittoServer, device_id: str, sockets: int = 1, seconds: float = DEADLINE_SECONDS
+    ) -> None:
         """Publish until so many sockets take no more; none of it is still under way then."""
         lines = "".join(seed(device_id, 10 + n / 1e4, 20, ahead=n / 1e3) + "\n" for n in range(FLOOD_LINES))
 
@@ -155,7 +158,7 @@ class Sharing(Serving):
             wait_until(lambda: self.stats()["total_messages_processed"] >= goal)
             return bool(self.stats()["broker"]["behind"] >= sockets)
 
-        wait_until(stuck, what=lambda: self.stats()["broker"])
+        wait_until(stuck, seconds, what=lambda: self.stats()["broker"])
 
 
 class Viewer:

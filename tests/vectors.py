@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -46,10 +47,13 @@ def load(name: str) -> list[dict[str, Any]]:
 def _download() -> str:
     """Fetch the sdist. Empty when that worked, else why not; tried once per run."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--no-binary", "pyseto", "--dest", str(CACHE), f"pyseto=={version('pyseto')}"]
     CACHE.mkdir(parents=True, exist_ok=True)
     try:
-        subprocess.run(command, check=True, capture_output=True, timeout=FETCH_SECONDS)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:  # another test process must not find half a file
+            command += ["--no-binary", "pyseto", "--dest", folder, f"pyseto=={version('pyseto')}"]
+            subprocess.run(command, check=True, capture_output=True, timeout=FETCH_SECONDS)
+            for file in Path(folder).iterdir():
+                file.replace(CACHE / file.name)
     except subprocess.TimeoutExpired:
         return f"pip took more than {FETCH_SECONDS:.0f} s"
     except subprocess.CalledProcessError as error:

@@ -158,7 +158,7 @@ class FakeMqtt:
                 link.sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(LINK_SECONDS)
-        assert not self.errors
+        assert not self.errors, self.errors
 
 
 @dataclass
@@ -197,6 +197,14 @@ def json_decoder() -> JsonDecoder:
 
 
 @contextlib.contextmanager
+def nobody_listens() -> Iterator[int]:
+    """A port that refuses. It stays taken meanwhile, so that no other program can begin to listen there."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@contextlib.contextmanager
 def consuming(given: ConsumerOptions, decoder: Any = None) -> Iterator[tuple[Consumer, Collected]]:
     """A running consumer; it must end when told to, and leave no thread."""
     collected = Collected()
@@ -205,7 +213,7 @@ def consuming(given: ConsumerOptions, decoder: Any = None) -> Iterator[tuple[Con
     try:
         yield consumer, collected
     finally:
-        consumer.stop()
+        consumer.stop(LINK_SECONDS)  # how quick it is, others show
     assert not consumer.statistics().alive
 
 

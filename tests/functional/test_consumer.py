@@ -15,7 +15,6 @@ from tests.functional.fake_mqtt import (
     BAD_CREDENTIALS,
     CONNECT,
     GRANTED,
-    LINK_SECONDS,
     NOT_AUTHORIZED,
     PUBACK,
     Collected,
@@ -23,6 +22,7 @@ from tests.functional.fake_mqtt import (
     Link,
     consuming,
     lines,
+    nobody_listens,
     options,
     position,
     publish,
@@ -174,15 +174,15 @@ def test_one_refused_filter_of_two_makes_unready_is_named_once_and_asked_again(
     """The access list is repaired by a person meanwhile; no reconnect, no flood of lines."""
     monkeypatch.setattr("bridge.consumer.thread.REFUSED_SECONDS", SOON)
     asked: list[bytes] = []
-    looked = threading.Event()
+    repaired = threading.Event()
 
     def script(link: Link) -> None:
         link.connack()
-        for answer in (NOT_AUTHORIZED, NOT_AUTHORIZED, GRANTED):
-            asked.append(link.suback(GRANTED, answer))
-            link.send(position(f"after-{len(asked)}"))
-            looked.wait(LINK_SECONDS)
-        link.hold()
+        asked.append(link.suback(GRANTED, NOT_AUTHORIZED))
+        link.send(position("after-1"))
+        while True:  # the consumer counts the answer to its newest question only, and goes on asking
+            answer = GRANTED if repaired.is_set() else NOT_AUTHORIZED
+            asked.append(link.suback(answer))
 
     with FakeMqtt(script) as broker:
         given = options(broker.port, topics=("open/#", "closed/#"))
@@ -191,12 +191,13 @@ def test_one_refused_filter_of_two_makes_unready_is_named_once_and_asked_again(
             wait_until(lambda: "closed/#" in consumer.statistics().detail)
             assert "open/#" not in consumer.statistics().detail
             assert not consumer.statistics().ready
+            wait_until(lambda: len(asked) >= 3)
             assert collected.states == []
-            looked.set()
+            repaired.set()
             told(collected, UpstreamState.UP)
             assert consumer.statistics().ready
             assert broker.connections == 1
-            assert [b"open/#" in one for one in asked] == [True, False]
+            assert [b"open/#" in one for one in asked] == [True] + [False] * (len(asked) - 1)
     (said,) = lines(caplog)
     assert "closed/#" in said
     assert "access list" in said
@@ -204,9 +205,7 @@ def test_one_refused_filter_of_two_makes_unready_is_named_once_and_asked_again(
 
 def test_nobody_listening_is_said_once(caplog: pytest.LogCaptureFixture, waits: list[tuple[int, float]]) -> None:
     """One line for the whole outage, with the address; the attempts go on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with consuming(options(port)) as (consumer, _):
+    with nobody_listens() as port, consuming(options(port)) as (consumer, _):
         wait_until(lambda: len(waits) >= 3)
         assert "refused" in consumer.statistics().detail
     assert len(lines(caplog)) == 1

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 
 import pytest
+from paho.mqtt.enums import MQTTErrorCode
 
 from bridge.consumer import link as link_module
+from bridge.consumer.link import KEEPALIVE_SECONDS, LiftingClient
+from tests.fakes import Clock
 from tests.functional.fake_mqtt import FakeMqtt, Link, consuming, options, publish
+from tests.waiting import wait_until
+
+PIECES = 10
 
 
 def test_large_message_on_a_slow_link_is_no_dead_link(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes are life: a message that takes longer than two keep-alives to arrive arrives, on the first connection."""
-    keepalive = 1
     payload = b'{"data":{"DEVICE_ID":"A","PAD":"' + b"x" * 900 + b'"}}'
     packet = publish(b"fleet/A", payload)
+    size = -(-len(packet) // PIECES)
+    clock, checks, check = Clock(), [0], LiftingClient.loop_misc
+
+    def loop_misc(client: LiftingClient) -> MQTTErrorCode:
+        code = check(client)
+        checks[0] += 1
+        return code
 
     def script(link: Link) -> None:
         link.accept()
-        for start in range(0, len(packet), 25):  # no PINGRESP can come in the middle of a packet
-            link.send(packet[start : start + 25])
-            time.sleep(3.5 * keepalive * 25 / len(packet))
+        for start in range(0, len(packet), size):  # no PINGRESP can come in the middle of a packet
+            enough = checks[0] + 2  # the second one is of a turn that began after the last piece was there
+            wait_until(lambda enough=enough: checks[0] >= enough)  # type: ignore[misc]
+            clock.now += 3.5 * KEEPALIVE_SECONDS / PIECES
+            link.send(packet[start : start + size])
         link.hold()
 
-    monkeypatch.setattr(link_module, "KEEPALIVE_SECONDS", keepalive)
+    monkeypatch.setattr("paho.mqtt.client.time_func", clock)
+    monkeypatch.setattr(link_module, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr("bridge.consumer.thread.TICK_SECONDS", 0.01)
+    monkeypatch.setattr(LiftingClient, "loop_misc", loop_misc)
     with FakeMqtt(script) as broker, consuming(options(broker.port)) as (consumer, collected):
         collected.wait_for("A")
         assert collected.messages[0].payload == payload

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ import pytest
 from tests.functional.fake_bridge import FakeBridge, Socket, hello, telemetry, until_closed
 from tests.functional.test_watch_client import POSITION, SECRET, closing, one_message
 
+RUN_SECONDS = 60.0
+"""For a program to start, or to end; the imports alone may take seconds on a busy machine."""
 PROGRAM = """
 import json, pathlib, sys
 from bridge.watch import run_watch
@@ -44,7 +48,7 @@ async def start_program(
 async def run_program(bridge: FakeBridge | None, **arguments: object) -> tuple[int | None, str, str]:
     """Run the command to its end: exit status, stdout, stderr."""
     process = await start_program(bridge, arguments)
-    out, err = await asyncio.wait_for(process.communicate(), 20)
+    out, err = await asyncio.wait_for(process.communicate(), RUN_SECONDS)
     return process.returncode, out.decode(), err.decode()
 
 
@@ -111,7 +115,7 @@ async def test_a_reader_that_goes_away_ends_it_quietly() -> None:
         os.close(writer)
         await asyncio.get_running_loop().run_in_executor(None, os.read, reader, 10)
         os.close(reader)
-        _, err = await asyncio.wait_for(process.communicate(), 20)
+        _, err = await asyncio.wait_for(process.communicate(), RUN_SECONDS)
     assert process.returncode == 0
     assert err.decode() == "connected to 127.0.0.1\n"
 
@@ -122,9 +126,9 @@ async def test_signals_end_it_quietly(count: int | None, number: signal.Signals,
     async with FakeBridge(one_message) as bridge:
         process = await start_program(bridge, {"count": count})
         assert process.stdout is not None
-        await asyncio.wait_for(process.stdout.readline(), 20)
+        await asyncio.wait_for(process.stdout.readline(), RUN_SECONDS)
         process.send_signal(number)
-        _, err = await asyncio.wait_for(process.communicate(), 20)
+        _, err = await asyncio.wait_for(process.communicate(), RUN_SECONDS)
     assert process.returncode == status
     assert err.decode() == "connected to 127.0.0.1\n"
 
@@ -167,13 +171,17 @@ async def test_a_terminal_gets_a_table_and_its_own_screen_back() -> None:
         ours, theirs = os.openpty()
         process = await start_program(bridge, {}, stdout=theirs)
         os.close(theirs)
-        screen = ""
-        while "-33.40000" not in screen:
-            screen += (await asyncio.get_running_loop().run_in_executor(None, os.read, ours, 65_536)).decode()
-        process.send_signal(signal.SIGINT)
-        await asyncio.wait_for(process.communicate(), 20)
-        screen += os.read(ours, 65_536).decode()
+        drawn = b""
+        read = partial(asyncio.get_running_loop().run_in_executor, None, os.read, ours, 65_536)
+        with contextlib.suppress(OSError):  # EIO: it has gone, and its end of the terminal with it
+            while b"-33.40000" not in drawn:
+                drawn += await read()
+            process.send_signal(signal.SIGINT)
+            while True:  # it goes on drawing until it has heard, and would wait for a reader
+                drawn += await read()
+        await asyncio.wait_for(process.communicate(), RUN_SECONDS)
         os.close(ours)
+    screen = drawn.decode()
     assert process.returncode == 0
     assert screen.startswith("\x1b[?1049h\x1b[?25l")
     assert screen.endswith("\x1b[?25h\x1b[?1049l")

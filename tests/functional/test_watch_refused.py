@@ -7,6 +7,7 @@ import os
 import sys
 
 from tests.functional.fake_bridge import FakeBridge, Socket, event
+from tests.functional.test_watch_program import RUN_SECONDS
 
 PROGRAM = "import sys; from bridge.watch import run_watch; sys.exit(run_watch(url=sys.argv[1]))"
 
@@ -25,7 +26,7 @@ async def test_refusal_says_where_a_token_goes() -> None:
             sys.executable, "-c", PROGRAM, bridge.url,
             env=clean, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        _, err = await asyncio.wait_for(process.communicate(), 20)
+        _, err = await asyncio.wait_for(process.communicate(), RUN_SECONDS)
     assert process.returncode == 3
     assert b"connected" not in err
     assert b"TELEMETRY_BRIDGE_TOKEN" in err.splitlines()[-1]

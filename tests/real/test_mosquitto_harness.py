@@ -10,6 +10,8 @@ import pytest
 from tests.mosquitto import MosquittoError, MosquittoServer
 from tests.real.conftest import StartMosquitto
 
+SECONDS = 60.0
+
 
 def first_bytes(port: int, seconds: float) -> bytes:
     """What an MQTT 3.1.1 CONNECT is answered with; empty when nothing comes in time."""
@@ -27,7 +29,7 @@ def test_restart_keeps_the_port(mosquitto: MosquittoServer) -> None:
     mosquitto.restart()
     assert mosquitto.port == port
     assert mosquitto.pid not in (None, pid)
-    assert first_bytes(port, 5) == b"\x20\x02\x00\x00"
+    assert first_bytes(port, SECONDS) == b"\x20\x02\x00\x00"
 
 
 def test_nothing_listens_after_kill(mosquitto: MosquittoServer) -> None:
@@ -39,7 +41,7 @@ def test_nothing_listens_after_kill(mosquitto: MosquittoServer) -> None:
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     with pytest.raises(ConnectionRefusedError):
-        first_bytes(mosquitto.port, 5)
+        first_bytes(mosquitto.port, SECONDS)
 
 
 def test_paused_mosquitto_is_silent_and_comes_back(mosquitto: MosquittoServer) -> None:
@@ -47,7 +49,7 @@ def test_paused_mosquitto_is_silent_and_comes_back(mosquitto: MosquittoServer) -
     mosquitto.pause()
     assert first_bytes(mosquitto.port, 0.05) == b""
     mosquitto.resume()
-    assert first_bytes(mosquitto.port, 5) == b"\x20\x02\x00\x00"
+    assert first_bytes(mosquitto.port, SECONDS) == b"\x20\x02\x00\x00"
 
 
 def test_paused_mosquitto_can_be_stopped(mosquitto: MosquittoServer) -> None:
@@ -67,7 +69,7 @@ def test_publish_reaches_a_subscriber(mosquitto: MosquittoServer) -> None:
 def test_websocket_listener_answers(start_mosquitto: StartMosquitto) -> None:
     """With ``websockets`` there is a second listener that speaks HTTP."""
     server = start_mosquitto(websockets=True)
-    with socket.create_connection(("127.0.0.1", server.websocket_port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", server.websocket_port), timeout=SECONDS) as client:
         client.sendall(
             b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.mosquitto import REPOSITORY, Credentials, find_program, free_port
+from tests.mosquitto import REPOSITORY, Credentials, find_program
+from tests.ports import free_port
 from tests.real.conftest import need
 from tests.waiting import wait_until
 
-START_SECONDS = 5.0
+START_SECONDS = 60.0
 POLL_SECONDS = 0.01
 TOKEN = "v4.local.this-must-not-be-logged"
 HANDSHAKE = (
@@ -67,7 +68,7 @@ class Upstream:
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     """A running stand-in for the bridge."""
-    server = Upstream(socket.create_server(("127.0.0.1", 0)))
+    server = Upstream(socket.create_server(("127.0.0.1", free_port())))  # nobody else listens there after stop()
     thread = threading.Thread(target=server.serve)
     thread.start()
     yield server

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mosquitto import free_port
+from tests.ports import free_port
 from tests.serving import KEY, Serving, run
 
 SECRET = "s3cr3t-pa55"

@@ -21,8 +21,9 @@ from websockets.typing import Subprotocol
 from tests.mosquitto import Credentials, MosquittoServer, find_program
 from tests.real.conftest import StartSharing
 from tests.real.test_nginx_config import Nginx, nginx
-from tests.sharing import PUBLIC, SHARES, Sharing, Viewer, check_quick, seed
+from tests.sharing import PUBLIC, SHARES, Sharing, Viewer, check_quick, is_cut, seed
 from tests.sockets import Crowd, LeanSocket, many_files
+from tests.waiting import wait_until
 
 __all__ = ["nginx"]
 LOAD_SECONDS = float(os.environ.get("LOAD_SECONDS", "5"))
@@ -34,8 +35,9 @@ BUFFER_BYTES = 64 * 1024
 MARGIN_BYTES = 24 * 1024 * 1024
 """Above the bound: the allocator's slack, and the interpreter's own growth under load."""
 log = logging.getLogger("tests.crowd")
-DRAIN_SECONDS = 8.0
-CATCH_UP_SECONDS = 10.0
+SECONDS = 60.0
+DRAIN_SECONDS = 120.0
+"""Twice what the end may take: it does not wait for the viewers that never read."""
 HOST = "telemetry.example.com"
 
 
@@ -74,19 +76,21 @@ def test_a_crowd_gets_everything_beside_some_that_never_read(
         share = sharing.create(trail=0)
         token = sharing.init(share["code"])[1]["token"]
         baseline = sharing.rss_bytes()
-        for _ in range(STALLED):
-            crowd.add(LeanSocket(sharing.port, f"{PUBLIC}/stream", token, receive_bytes=2048), reads=False)
+        stalled = [LeanSocket(sharing.port, f"{PUBLIC}/stream", token, receive_bytes=2048) for _ in range(STALLED)]
+        for member in stalled:
+            crowd.add(member, reads=False)
         sharing.fill(mosquitto, "truck-1", STALLED)
         good = [LeanSocket(sharing.port, f"{PUBLIC}/stream", token) for _ in range(GOOD)]
         for member in good:
             crowd.add(member)
-        crowd.pump_until(lambda: all(member.messages() for member in good), CATCH_UP_SECONDS)
-        assert sharing.operate("GET", f"/{share['id']}")[1]["viewers"] == {"now": 400, "total": 400}
+        crowd.pump_until(lambda: all(member.messages() for member in good), SECONDS)
+        viewers = {"now": GOOD + STALLED, "total": GOOD + STALLED}
+        wait_until(lambda: sharing.operate("GET", f"/{share['id']}")[1]["viewers"] == viewers)
 
         sent = publish_evenly(mosquitto, crowd)
         peak = sharing.rss_bytes()
         crowd.pump_until(
-            lambda: all(len(member.messages()) == sent + 1 for member in good), CATCH_UP_SECONDS,
+            lambda: all(len(member.messages()) == sent + 1 for member in good), SECONDS,
             lambda: (sent, Counter(len(member.messages()) for member in good)),
         )  # fmt: skip
         for member in good:
@@ -97,14 +101,14 @@ def test_a_crowd_gets_everything_beside_some_that_never_read(
             assert not member.has("gap")
         log.info("memory: %.1f MiB more", (peak - baseline) / 2**20)
         assert peak - baseline < STALLED * (QUEUE_BYTES + BUFFER_BYTES) + MARGIN_BYTES
-        assert sharing.stats()["broker"]["behind"] == STALLED
+        wait_until(lambda: sharing.stats()["broker"]["behind"] + sum(map(is_cut, stalled)) == STALLED)
 
         began = time.monotonic()
         sharing.running.send_signal(SIGTERM)
-        crowd.pump_until(lambda: all(member.close_code for member in good), DRAIN_SECONDS)
+        crowd.pump_until(lambda: all(member.close_code for member in good), SECONDS)
         assert {member.close_code for member in good} == {1001}
-        assert sharing.running.wait(DRAIN_SECONDS) == 0
-        check_quick("drained", time.monotonic() - began, DRAIN_SECONDS)
+        assert sharing.running.wait(SECONDS) == 0
+        check_quick("drained", time.monotonic() - began, SECONDS)
 
 
 # --- behind nginx ----------------------------------------------------------------------------------------
@@ -138,7 +142,7 @@ def test_a_link_works_behind_nginx(
     context = ssl.create_default_context(cafile=str(credentials.ca_file))
 
     def ask(method: str, path: str, body: object = None) -> tuple[http.client.HTTPResponse, bytes]:
-        over = http.client.HTTPSConnection("localhost", nginx.port, context=context, timeout=5)
+        over = http.client.HTTPSConnection("localhost", nginx.port, context=context, timeout=SECONDS)
         headers = {"Host": HOST} | ({} if body is None else {"Content-Type": "application/json"})
         over.request(method, path, None if body is None else json.dumps(body), headers)
         answer = over.getresponse()
@@ -155,7 +159,7 @@ def test_a_link_works_behind_nginx(
     sharing.keep_secret(answer["token"])
     assert answer["stream_url"] == f"wss://{HOST}{PUBLIC}/stream"
     address = answer["stream_url"].replace(HOST, f"localhost:{nginx.port}")
-    with connect(f"{address}?token={answer['token']}", ssl=context) as socket:
+    with connect(f"{address}?token={answer['token']}", ssl=context, open_timeout=SECONDS) as socket:
         viewer = Viewer(socket)
         viewer.until("hello")
         mosquitto.publish("fleet/truck-1", seed("truck-1", 1, 2))
@@ -163,7 +167,7 @@ def test_a_link_works_behind_nginx(
         assert sharing.operate("DELETE", f"/{link['id']}")[0] == 200
         assert viewer.end() == 1008
     protocols = [Subprotocol("telemetry-bridge"), Subprotocol(f"bearer.{answer['token']}")]
-    with connect(address, ssl=context, subprotocols=protocols) as socket:
+    with connect(address, ssl=context, subprotocols=protocols, open_timeout=SECONDS) as socket:
         late = Viewer(socket)
         assert late.end() == 1008
         assert late.events[-1]["data"]["code"] == "share_closed"

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.mosquitto import MosquittoServer, free_port
+from tests.mosquitto import MosquittoServer
+from tests.ports import free_port
 from tests.real.conftest import StartSharing, need
 from tests.serving import KEY, SHARE_KEY, Serving, run
 from tests.sharing import Answer, Sharing, Viewer, disk_of, seed
@@ -26,7 +27,7 @@ from tests.waiting import wait_until
 ROUNDS = 3
 """Of kill -9 in a burst; each costs a start."""
 WRITERS = 4
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 SECRET = "hunter-2-of-the-database"
 
 

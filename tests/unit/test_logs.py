@@ -33,6 +33,12 @@ def record(message: object, *arguments: object, error: BaseException | None = No
     return logging.LogRecord("bridge.test", logging.WARNING, "x.py", 1, message, arguments, about)
 
 
+def stop(out: Logs) -> None:
+    """To the last line: its own ``stop()`` waits a second at most, and a busy machine may take longer."""
+    out.stop()
+    out._thread.join()
+
+
 def test_line_that_the_console_cannot_print_loses_nothing() -> None:
     """LANG=C: the characters are escaped, and the lines beside it are there."""
     raw = io.BytesIO()
@@ -42,7 +48,7 @@ def test_line_that_the_console_cannot_print_loses_nothing() -> None:
     log.info("before")
     log.info("Zürich → 東京")
     log.info("after")
-    out.stop()
+    stop(out)
     lines = raw.getvalue().decode("ascii").splitlines()
     assert [line.split(": ", 1)[1] for line in lines] == ["before", r"Z\xfcrich \u2192 \u6771\u4eac", "after"]
     assert out.dropped() == 0
@@ -81,7 +87,7 @@ def test_formatter_that_fails_costs_one_line(monkeypatch: pytest.MonkeyPatch) ->
     out.start()
     for text in ("one", "bad", "two"):
         logging.getLogger("bridge.test").info(text)
-    out.stop()
+    stop(out)
     ends = [line.split(": ", 1)[1] for line in stream.getvalue().splitlines()]
     assert ends == ["one", "a line could not be written: KeyError", "two"]
 
@@ -113,7 +119,7 @@ def test_lines_that_nobody_takes_are_counted() -> None:
     out = Logs("INFO", "text", Gone())
     out.start()
     logging.getLogger("bridge.test").info("x")
-    out.stop()
+    stop(out)
     assert out.dropped() == 1
     assert not any(thread.name == "log-writer" for thread in threading.enumerate())
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from share.grant import Grant
 from share.record import Share
 from share.service import Sharing, sharing
 from tests.functional.stream.clients import Client
+from tests.functional.stream.raw import RawClient
 from tests.functional.stream.served import SECRETS, Bridge
 
 SHARE_KEY: Final = generate_key()
@@ -82,6 +85,11 @@ class SharingBridge(Bridge):
         }
         return {**super().remains(), **{name: value for name, value in held.items() if value}}
 
+    def stop_monotonic(self) -> None:
+        """From now on no time passes for rates: who is slow would earn more tries."""
+        now = self.hub.monotonic()
+        self.hub.monotonic = lambda: now
+
     # --- shares -------------------------------------------------------------------------------------------
 
     async def share(
@@ -105,6 +113,12 @@ class SharingBridge(Bridge):
         share, code = await self.sharing.links.create("tester", draft)
         SECRETS.update({code, password} - {None})  # type: ignore[arg-type]
         return share, code
+
+    def came(self, share: Share) -> int:
+        """How many viewers an open share has had, whether they are stored yet or not."""
+        known = self.sharing.links.find_open(share.id)
+        assert known is not None
+        return known.viewers_total + self.sharing.links.pending_viewers(share.id)
 
     async def init(self, code: str, password: str | None = None, **headers: str) -> tuple[int, Any]:
         """What ``init`` answers: status and body."""
@@ -132,3 +146,20 @@ class SharingBridge(Bridge):
         client = await self.view(await self.token_of(code))
         await client.expect("hello")
         return client, share
+
+
+async def flood(bridge: SharingBridge) -> None:
+    """Positions for ever, in bursts."""
+    for number in itertools.count():
+        bridge.publish(*(seed("A", lat=1 + number % 50 / 100) for _ in range(10)))
+        await asyncio.sleep(0.004)
+
+
+async def stalled(bridge: SharingBridge, token: str) -> RawClient:
+    """A viewer that does not read a byte after the upgrade, and for whom the kernel takes little."""
+    client = await bridge.raw(receive_bytes=2048)
+    before = set(bridge.hub.streams)
+    await client.upgrade(STREAM, token)
+    for session in set(bridge.hub.streams) - before:
+        session._transport.get_extra_info("socket").setsockopt(1, 7, 4096)  # type: ignore[attr-defined] # SO_SNDBUF
+    return client

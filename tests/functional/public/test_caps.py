@@ -142,11 +142,11 @@ async def test_who_is_counted(bridge: SharingBridge) -> None:
     await (await bridge.view("nonsense")).end()
     await (await bridge.connect(f"{STREAM}?token={token}&x=1")).end()
     links = bridge.sharing.links
-    assert (links.viewers(share.id), links.pending_viewers(share.id)) == (2, 2)
+    assert (links.viewers(share.id), bridge.came(share)) == (2, 2)
     await second.leave()
     await eventually(lambda: links.viewers(share.id) == 1)
     await admitted(bridge, token)
-    assert (links.viewers(share.id), links.pending_viewers(share.id)) == (2, 3)
+    assert (links.viewers(share.id), bridge.came(share)) == (2, 3)
     await links._behind._flush()
     found = await links.find(share.id)
     assert found is not None

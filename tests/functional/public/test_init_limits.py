@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import pytest
@@ -14,6 +14,18 @@ from tests.functional.public.served import INIT, SharingBridge
 
 SECRET: Final = "correct horse"
 WRONG: Final = int(WRONG_PASSWORDS_PER_MINUTE)
+
+
+@pytest.fixture
+def start(start: StartSharing) -> StartSharing:
+    """Makes servers on which time passes by ``later`` alone."""
+
+    async def start_still(**settings: Any) -> SharingBridge:
+        bridge = await start(**settings)
+        bridge.stop_monotonic()
+        return bridge
+
+    return start_still
 
 
 def later(bridge: SharingBridge, seconds: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import Any
 
 import pytest
@@ -13,8 +12,7 @@ from bridge import session
 from share.errors import StorageError
 from share.record import EndReason
 from tests.functional.public.conftest import StartSharing
-from tests.functional.public.served import FILE, STREAM, SharingBridge, broken_database, seed
-from tests.functional.public.test_expiry import flood, stalled
+from tests.functional.public.served import FILE, STREAM, SharingBridge, broken_database, flood, seed, stalled
 from tests.functional.stream.clients import Client
 from tests.functional.stream.raw import CLOSE, TEXT, frame
 from tests.functional.stream.served import eventually, open_sockets
@@ -54,8 +52,9 @@ async def test_token_of_a_revoked_share_opens_nothing(bridge: SharingBridge) -> 
     assert (await bridge.init(code))[1]["code"] == "share_revoked"
 
 
-async def test_hundreds_and_the_stalled_are_gone_within_a_second(start: StartSharing) -> None:
-    """Every stream has ended, and every file of a stalled one is closed, a second after the call; all hear of it."""
+async def test_hundreds_and_the_stalled_are_gone_at_once(start: StartSharing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every stream has ended, and every file of a stalled one is closed, with no wait for a goodbye; all hear of it."""
+    monkeypatch.setattr(session, "CLOSE_SECONDS", 60.0)
     bridge = await start(public_requests_per_minute=0, max_connections_per_ip=0, handshakes_per_second=0)
     share, code = await bridge.share()
     token = await bridge.token_of(code)
@@ -70,7 +69,6 @@ async def test_hundreds_and_the_stalled_are_gone_within_a_second(start: StartSha
     assert bridge.sharing.links.viewers(share.id) == VIEWERS + len(dead)
     bridge.publish(seed("A"))
     await bridge.sharing.links.revoke(share)
-    revoked_at = time.monotonic()
     assert bridge.hub.broker.statistics().subscriptions == 0
     bridge.publish(seed("A", lat=7.0))
     for client in raws:
@@ -82,7 +80,6 @@ async def test_hundreds_and_the_stalled_are_gone_within_a_second(start: StartSha
         assert int.from_bytes(taken[1][:2], "big") == 1008
         await client.send(frame(CLOSE, taken[1][:2]))
     await eventually(lambda: not bridge.hub.streams)
-    assert time.monotonic() - revoked_at < 1
     await eventually(lambda: open_sockets() <= before + len(dead) + VIEWERS)
     for client in dead:
         assert b'"revoked"' not in await client.all_bytes()
@@ -135,4 +132,4 @@ async def test_streams_that_open_while_it_is_revoked(start: StartSharing) -> Non
 
     outcomes = (await asyncio.gather(*(come(number) for number in range(40)), revoke()))[:-1]
     assert set(outcomes) <= {"revoked", "share_closed"}
-    assert bridge.sharing.desk.viewers == 0
+    await eventually(lambda: bridge.sharing.desk.viewers == 0)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from bridge.claims import format_time
+from bridge.encoding import timestamp
 from bridge.paseto import KeyRing, generate_key
 from share.tokens import AUDIENCE_SHARE
 from tests.functional.public.conftest import StartSharing
@@ -88,7 +88,7 @@ async def test_foreign_token_names_several_devices(bridge: SharingBridge) -> Non
 
 async def test_foreign_token_narrows_what_is_shown(bridge: SharingBridge) -> None:
     """Fields, grid, trail, label and start are the maker's; what the position has beside them stays here."""
-    start = format_time(bridge.clock() - 60)
+    start = timestamp(bridge.clock() - 60)
     token = made(bridge, fields=["speed_kmh"], precision_m=1000, trail=5, label="Order 4711", starts_at=start)
     client, share = await viewer(bridge, token)
     told = {"label": "Order 4711", "precision_m": 1000.0, "trail": 5, "starts_at": start}
@@ -112,7 +112,7 @@ async def test_foreign_token_delays_what_is_shown(bridge: SharingBridge) -> None
 async def test_nothing_from_before_the_start_of_a_foreign_token(bridge: SharingBridge) -> None:
     """Neither what was there when it came, nor what comes before its time."""
     bridge.publish(seed("truck-7", lat=1.0))
-    client, _ = await viewer(bridge, made(bridge, starts_at=format_time(bridge.clock() + 60)))
+    client, _ = await viewer(bridge, made(bridge, starts_at=timestamp(bridge.clock() + 60)))
     bridge.publish(seed("truck-7", lat=2.0))
     assert await client.quiet() == []
     bridge.clock.advance(61)
@@ -121,7 +121,7 @@ async def test_nothing_from_before_the_start_of_a_foreign_token(bridge: SharingB
 
 async def test_foreign_token_ends_the_stream_on_time(bridge: SharingBridge) -> None:
     """``expired``, close 1000, and nothing after."""
-    client, share = await viewer(bridge, made(bridge, exp=format_time(bridge.clock() + 60)))
+    client, share = await viewer(bridge, made(bridge, exp=timestamp(bridge.clock() + 60)))
     bridge.clock.advance(61)
     bridge.hub.deadlines.enforce()
     bridge.publish(seed("truck-7"))
@@ -133,7 +133,7 @@ async def test_foreign_token_ends_the_stream_on_time(bridge: SharingBridge) -> N
 async def test_next_foreign_token_prolongs_the_stream(bridge: SharingBridge) -> None:
     """By ``authenticate``, for the same grant; another kid, another jti or another order of fields is the same one."""
     client, share = await viewer(bridge, made(bridge, fields=["time", "speed_kmh"]))
-    later = format_time(bridge.clock() + 1200)
+    later = timestamp(bridge.clock() + 1200)
     token = made(bridge, footer_of(SHARE_KEY), fields=["speed_kmh", "time"], exp=later, jti="next")
     answer = await client.ask("authenticate", token=token)
     assert (answer["event"], answer["data"]["expires_at"]) == ("info", later)

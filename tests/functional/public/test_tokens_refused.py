@@ -17,7 +17,7 @@ from tests.functional.public.conftest import StartSharing
 from tests.functional.public.served import SHARE_KEY, SHARE_RING, STREAM, SharingBridge
 from tests.functional.stream.clients import Client
 from tests.functional.stream.served import RING as ACCESS_RING
-from tests.functional.stream.served import SECRETS
+from tests.functional.stream.served import SECRETS, eventually
 from tests.share_tokens import ACCESS_KEY, INVALID, claims_at, footer_of, seal, wrong_claims
 from tests.tokens import SECRET_KEY, b64
 
@@ -96,7 +96,8 @@ async def test_what_is_no_share_token_closes_the_stream(
     with caplog.at_level(logging.INFO):
         for name, token in table.items():
             assert await refused(bridge, token, name) == INVALID, name
-    assert sum("token_invalid" in record.getMessage() for record in caplog.records) == len(table)
+        # The line comes when the server has read the goodbye.
+        await eventually(lambda: sum("token_invalid" in record.getMessage() for record in caplog.records) == len(table))
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from share.command_client import MAX_ANSWER_BYTES, Client, ServerError
 from tests.functional.share.fake_operator_api import COMMANDS, TOKEN, FakeOperatorApi, run_command
-from tests.mosquitto import free_port
+from tests.ports import free_port
 
 Capture = pytest.CaptureFixture[str]
 

@@ -12,7 +12,7 @@ import pytest
 
 from share.command_view import local_time
 from tests.functional.share.fake_operator_api import CODE, TOKEN, FakeOperatorApi, run_command, share
-from tests.serving import command, environment, run
+from tests.serving import RUN_SECONDS, command, environment, run
 
 Capture = pytest.CaptureFixture[str]
 
@@ -260,7 +260,7 @@ async def test_a_reader_that_has_gone_leaves_no_traceback(
     async with FakeOperatorApi(share("a")).serving() as url:
         done = await asyncio.to_thread(
             subprocess.run, [*command(), "share", *arguments], check=False, cwd=tmp_path, stdout=writer,
-            stderr=subprocess.PIPE, text=True, timeout=30,
+            stderr=subprocess.PIPE, text=True, timeout=RUN_SECONDS,
             # Buffered as for a person, whatever the tests run under: what waits is flushed once more at the exit.
             env=environment(TELEMETRY_BRIDGE_URL=url, TELEMETRY_BRIDGE_TOKEN=TOKEN, PYTHONUNBUFFERED=""),
         )  # fmt: skip
@@ -276,7 +276,7 @@ async def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
         full = os.open("/dev/full", os.O_WRONLY)
         done = await asyncio.to_thread(
             subprocess.run, [*command(), "share", "list"], check=False, cwd=tmp_path, stdout=full,
-            stderr=subprocess.PIPE, text=True, timeout=30,
+            stderr=subprocess.PIPE, text=True, timeout=RUN_SECONDS,
             env=environment(TELEMETRY_BRIDGE_URL=url, TELEMETRY_BRIDGE_TOKEN=TOKEN),
         )  # fmt: skip
         os.close(full)
@@ -291,7 +291,7 @@ async def test_password_prompt_without_a_terminal_is_refused(tmp_path: Path) -> 
         done = await asyncio.to_thread(
             subprocess.run,
             [*command(), "share", "create", "--devices", "A", "--ttl", "1h", "--password-prompt"],
-            check=False, cwd=tmp_path, input="typed\ntyped\n", capture_output=True, text=True, timeout=30,
+            check=False, cwd=tmp_path, input="typed\ntyped\n", capture_output=True, text=True, timeout=RUN_SECONDS,
             start_new_session=True, env=environment(TELEMETRY_BRIDGE_URL=url, TELEMETRY_BRIDGE_TOKEN=TOKEN),
         )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")

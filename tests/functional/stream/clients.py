@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 15.0
 """For an event or an end; far above what either needs."""
 Event = dict[str, Any]
 
@@ -46,7 +46,9 @@ class Client:
         while True:
             message = await asyncio.wait_for(self.socket.receive(), seconds)
             if message.type is not aiohttp.WSMsgType.TEXT:
-                self.close_code = self.socket.close_code
+                # aiohttp makes it 1006 when its own Close frame finds the connection gone, which says nothing of ours.
+                said = message.type is aiohttp.WSMsgType.CLOSE
+                self.close_code = message.data if said else self.socket.close_code
                 self.reason = str(message.extra or "")
                 return None
             event: Event = json.loads(message.data)

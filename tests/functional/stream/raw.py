@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 15.0
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 Frame = tuple[int, bytes]
 

@@ -32,7 +32,7 @@ from tests.functional.stream.raw import RawClient
 
 KEY = generate_key()
 RING = KeyRing([KEY])
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 15.0
 """Far above what any wait needs on an idle machine; reached only when the test fails."""
 POLL_SECONDS = 0.005
 SECRETS: set[str] = {KEY}
@@ -40,17 +40,55 @@ SECRETS: set[str] = {KEY}
 
 
 class Clock:
-    """Wall-clock time that a test can move; it goes on by itself like the real one."""
+    """Wall-clock time that a test can move; it goes on by itself like the real one, until it is stopped."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
+        self._stopped_at: float | None = None
 
     def __call__(self) -> float:
-        return time.time() + self.ahead
+        return (time.time() if self._stopped_at is None else self._stopped_at) + self.ahead
 
     def advance(self, seconds: float) -> None:
         """Set the clock, forward or back."""
         self.ahead += seconds
+
+    def stop(self) -> None:
+        """From now on it goes only when it is told: no token runs out because the machine is slow."""
+        self._stopped_at = time.time()
+
+
+class Lateness:
+    """How late the loop itself was, in seconds since ``begin``: what a busy machine adds to any time that is measured.
+
+    As a context manager it looks from ``begin`` (monotonic, now or soon) on.
+    """
+
+    STEP_SECONDS = 0.02
+
+    def __init__(self, begin: float) -> None:
+        self._due = begin
+        self._late = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """What has added up, the look that is overdue included."""
+        return self._late + max(time.monotonic() - self._due, 0.0)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(self._due - time.monotonic())
+            now = time.monotonic()
+            self._late += max(now - self._due, 0.0)
+            self._due = now + self.STEP_SECONDS
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._look())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
 
 
 async def eventually(condition: Callable[[], object], what: object = "", seconds: float = PATIENCE_SECONDS) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bridge import session
+from bridge.limits import AUTHENTICATE_SECONDS
 from bridge.paseto import KeyRing, generate_key
+from tests.fakes import Timers
 from tests.functional.stream.clients import Client
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.served import SECRETS, Bridge, position
@@ -122,23 +123,35 @@ async def test_no_token_on_stream_is_refused_at_once(bridge: Bridge) -> None:
     await refused(await bridge.connect(STREAM), "token_required")
 
 
-async def test_nobody_has_ten_seconds(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def timers(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> Timers:
+    """The timers of the streams: their time goes when it is told."""
+    timers = Timers()
+    monkeypatch.setattr(bridge.hub, "call_later", timers)
+    return timers
+
+
+async def test_nobody_has_ten_seconds(bridge: Bridge, timers: Timers) -> None:
     """A silent socket on ``/ws``, and one that only chats, are closed when the time is up."""
-    monkeypatch.setattr(session, "AUTHENTICATE_SECONDS", 0.2)
-    client = await bridge.connect("/api/v1/ws")
-    await client.expect("hello")
-    assert (await client.ask("ping"))["event"] == "pong"
-    assert (await client.ask("info"))["data"]["principal"] is None
-    await refused(client, "token_required")
+    silent, chatty = await bridge.connect("/api/v1/ws"), await bridge.connect("/api/v1/ws")
+    for client in (silent, chatty):
+        await client.expect("hello")
+    timers.advance(AUTHENTICATE_SECONDS - 0.1)
+    assert (await chatty.ask("ping"))["event"] == "pong"
+    assert (await chatty.ask("info"))["data"]["principal"] is None
+    timers.advance(0.2)
+    for client in (silent, chatty):
+        await refused(client, "token_required")
 
 
-async def test_token_in_time_stops_the_clock(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_token_in_time_stops_the_clock(bridge: Bridge, timers: Timers) -> None:
     """Who has authenticated is not closed by the timer."""
-    monkeypatch.setattr(session, "AUTHENTICATE_SECONDS", 0.2)
     early, late = await bridge.connect("/api/v1/ws"), await bridge.connect("/api/v1/ws")
-    await early.expect("hello")
+    for client in (early, late):
+        await client.expect("hello")
     await early.ask("authenticate", token=bridge.token())
-    await late.end()
+    timers.advance(AUTHENTICATE_SECONDS + 0.1)
+    await refused(late, "token_required")
     assert await early.quiet() == []
 
 

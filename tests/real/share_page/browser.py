@@ -19,20 +19,25 @@ PHONE = (390, 844, True)
 DESKTOP = (1280, 800, False)
 CLOCK = """
     (() => {
-      let ahead = 0, fixed = null;
+      let ahead = 0, fixed = null, stands = null, held = 0;
       const wall = Date.now.bind(Date), steady = performance.now.bind(performance), random = Math.random;
       const later = window.setTimeout.bind(window), never = window.clearTimeout.bind(window);
       const every = window.setInterval.bind(window), due = new Map(), ticks = [];
-      Date.now = () => wall() + ahead;
-      performance.now = () => steady() + ahead;
+      Date.now = () => (stands?.wall ?? wall()) + ahead;
+      performance.now = () => (stands?.steady ?? steady()) + ahead;
       Math.random = () => fixed ?? random();
       window.setTimeout = (work, wait = 0, ...values) => {
-        const id = later(() => { due.delete(id); work(...values); }, wait);
-        due.set(id, { at: performance.now() + wait, work, values });
+        const run = () => { due.delete(id); work(...values); };
+        const id = stands && wait >= 500 ? held -= 1 : later(run, wait);
+        due.set(id, { at: performance.now() + wait, wait, work, values });
         return id;
       };
       window.clearTimeout = (id) => { due.delete(id); never(id); };
       window.setInterval = (work, wait) => { ticks.push(work); return every(work, wait); };
+      window.stand = () => {
+        stands = { wall: wall(), steady: steady() };
+        for (const [id, { wait }] of due) if (wait >= 500) never(id);
+      };
       window.chance = (value) => { fixed = value; };
       window.skip = (seconds) => {
         ahead += seconds * 1000;
@@ -43,7 +48,16 @@ CLOCK = """
       };
     })();
 """
-"""A page's clock that a test may put forward; what is due then runs at once, and each interval once."""
+"""A page's clock that a test may put forward; what is due then runs at once, and each interval once.
+
+From ``stand()`` on it goes only then, and waits of half a second or more end only then: no retry and no age comes from
+a machine that is held up. What is shorter are frames, and the page draws on.
+"""
+DRAWN = """
+    document.querySelector('#live').hidden || !document.querySelector('#tools').hidden
+      || !document.querySelector('#map-note').hidden
+"""
+"""The map, where there is to be one, is there or has failed."""
 
 
 def start_chromium(profile: Path) -> Chrome:
@@ -93,6 +107,10 @@ class SharePage:
         """Put the page's clock forward."""
         self.run("skip(arguments[0])", seconds)
 
+    def stand(self) -> None:
+        """From now on the page's clock goes only by ``skip``."""
+        self.run("stand()")
+
     def chance(self, value: float) -> None:
         """From now on every random number is this one."""
         self.run("chance(arguments[0])", value)
@@ -118,8 +136,9 @@ class SharePage:
     def state(self) -> str:
         return str(self.run("return document.body.dataset.state || ''"))
 
-    def wait_state(self, *states: str, seconds: float = 15.0) -> None:
-        if not self._wait("document.body.dataset.state", states, seconds):
+    def wait_state(self, *states: str, seconds: float = DEADLINE_SECONDS) -> None:
+        """Wait until the page has one of these states, and is ``DRAWN``."""
+        if not self._wait(f"({DRAWN}) && document.body.dataset.state", states, seconds):
             raise AssertionError(f"not {' or '.join(states)} within {seconds:g} s but {self.state}: {self.words}")
 
     def wait_text(self, selector: str, text: str) -> None:
@@ -130,10 +149,10 @@ class SharePage:
     def _wait(self, expression: str, values: tuple[str, ...], seconds: float) -> bool:
         # In the page: each question from outside takes the browser as long as several of its own frames.
         script = f"""
-            const [values, seconds, done] = arguments, began = performance.now();
+            const [values, seconds, done] = arguments, clock = () => document.timeline.currentTime, began = clock();
             const look = () => {{
               const found = values.includes({expression});
-              if (found || performance.now() - began > seconds * 1000) done(found); else requestAnimationFrame(look);
+              if (found || clock() - began > seconds * 1000) done(found); else requestAnimationFrame(look);
             }};
             look();
         """

@@ -18,6 +18,8 @@ import orjson
 from aiohttp import WSCloseCode, web
 
 from share.page import Page
+from tests.ports import free_port
+from tests.waiting import DEADLINE_SECONDS
 
 Result = TypeVar("Result")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -97,13 +99,16 @@ class FakeShare:
         self.handshakes: list[tuple[str, str]] = []
         """Query string and offered subprotocols of each."""
         self.missing = missing
-        self.port = 0 if missing else FakeShare.usual_port
+        if not FakeShare.usual_port:
+            FakeShare.usual_port = free_port()
+        self.port = free_port() if missing else FakeShare.usual_port
         self._sockets: list[web.WebSocketResponse] = []
         self._transports: list[asyncio.BaseTransport] = []
         self._ids = itertools.count(1)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake-share")
         self._runner: web.AppRunner | None = None
+        self._listener: socket.socket | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -155,16 +160,12 @@ class FakeShare:
         return sum(not stream.closed for stream in self._sockets)
 
     def _do(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE_SECONDS)
 
     async def _start(self) -> None:
-        # The port must be known before the page is made: its tiles come from another name of this server.
-        listener = socket.socket()
+        self._listener = listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
-        self.port = listener.getsockname()[1]
-        if not self.missing:
-            FakeShare.usual_port = self.port
         tiles = f"http://localhost:{self.port}/tiles/{{z}}/{{x}}/{{y}}.png" if self.tiles else ""
         credit = '© <a href="https://www.openstreetmap.org/copyright">OpenStreetMap</a> contributors'
         app = web.Application(middlewares=[self._pass])
@@ -189,10 +190,12 @@ class FakeShare:
     async def _stop(self, close: int) -> None:
         await self._close(close)
         if self._runner is not None:
+            assert self._listener is not None
+            self._loop.remove_reader(self._listener)
+            for _ in range(20):  # what was accepted already gets its protocol now: a closed site would leave it open
+                await asyncio.sleep(0.001)
             for site in list(self._runner.sites):
                 await site.stop()
-            for _ in range(20):  # what the loop has accepted already gets its protocol in the next turns
-                await asyncio.sleep(0.001)
             await self._runner.cleanup()
         self._runner = None
 

@@ -12,7 +12,7 @@ from tests.real.share_page.browser import DESKTOP, PHONE, SharePage, start_chrom
 
 EXPECTED = (
     "/share-location/init - Failed to load resource", "ERR_CONNECTION_REFUSED", "ERR_SOCKET_NOT_CONNECTED",
-    "ERR_CONNECTION_RESET", "WebSocket connection to",
+    "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "WebSocket connection to",
 )  # fmt: skip
 """What Chromium itself writes about answers of 400 and above, and about a server that is away or has just gone."""
 

@@ -180,6 +180,7 @@ async def test_many_callers_at_once_are_all_served() -> None:
     """As many as may wait are answered, in order; the one more is refused at once and changes nothing."""
     store = Store("sqlite://")
     await store.open()
+    store._worker._begin_seconds = store._worker._answer_seconds = 60.0  # it is the number that is tried here
     calls = [store.insert(a_share(number)) for number in range(MAX_WAITING_OPERATIONS + 1)]
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results] == [type(None)] * MAX_WAITING_OPERATIONS + [StorageError]

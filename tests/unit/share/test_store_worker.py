@@ -13,6 +13,9 @@ import pytest
 from share.errors import StorageError
 from share.worker import Worker
 
+JOIN_SECONDS = 30.0
+"""For a thread that has nothing left to do; reached only when the test fails."""
+
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
@@ -126,7 +129,7 @@ async def test_what_a_cancelled_caller_asked_for_is_done(
 
 async def test_the_end_comes_after_what_waits(gate: threading.Event) -> None:
     """What was asked for before the close is done before it; what is asked for after it is refused."""
-    worker, order = Worker("test-worker"), []
+    worker, order = Worker("test-worker", close_seconds=30.0), []
     tasks = await started(worker, 1, gate)
     tasks += [asyncio.create_task(worker.run(lambda: order.append("waited")))]
     await asyncio.sleep(0)
@@ -147,12 +150,11 @@ async def test_a_thread_that_hangs_does_not_hold_up_the_end(
     tasks = await started(worker, 1, gate)
     await worker.close(lambda: None)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    [thread] = [thread for thread in threading.enumerate() if thread.name == "test-worker"]
-    assert thread.daemon
+    assert worker._thread.daemon
     gate.set()
     await asyncio.gather(*tasks)
-    await asyncio.to_thread(thread.join, 5)
-    assert not thread.is_alive()
+    await asyncio.to_thread(worker._thread.join, JOIN_SECONDS)
+    assert not worker._thread.is_alive()
 
 
 async def test_what_waits_too_long_at_the_end_is_refused(gate: threading.Event) -> None:
@@ -166,9 +168,7 @@ async def test_what_waits_too_long_at_the_end_is_refused(gate: threading.Event) 
         await second
     await asyncio.gather(first, closing)
     await worker.close(lambda: order.append("closed twice"))
-    for thread in threading.enumerate():
-        if thread.name == "test-worker":
-            await asyncio.to_thread(thread.join, 5)
+    await asyncio.to_thread(worker._thread.join, JOIN_SECONDS)
     assert order == ["closed"]
 
 
@@ -181,7 +181,6 @@ def test_a_loop_that_has_gone_harms_nobody(gate: threading.Event) -> None:
             await worker.run(gate.wait)
 
     asyncio.run(leave())
-    [thread] = [thread for thread in threading.enumerate() if thread.name == "test-worker"]
     gate.set()
-    thread.join(5)
-    assert not thread.is_alive()
+    worker._thread.join(JOIN_SECONDS)
+    assert not worker._thread.is_alive()
