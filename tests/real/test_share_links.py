@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -18,13 +19,15 @@ from websockets.exceptions import ConnectionClosed
 from tests.mosquitto import MosquittoServer
 from tests.postgresql import PostgreSQLServer, find_postgresql
 from tests.real.conftest import StartSharing
-from tests.sharing import SHARES, Sharing, Viewer, check_quick, clock_text, is_cut, moment, seed
+from tests.sharing import SHARES, Sharing, Viewer, check_promise, check_quick, clock_text, is_cut, moment, seed
 from tests.sockets import LeanSocket
 from tests.waiting import wait_until
 
+REVOCATION_SECONDS = 1.0
+"""From the call to the end of every stream; promised in docs/sharing.md."""
+EXPIRY_SECONDS = 0.25
 QUICK_SECONDS = 15.0
-"""From a revocation, or the end of a share, to the end of every stream. Promised are 1 s and 250 ms, which a busy
-machine does not keep; streams that nobody ends would last until the next heartbeat at least, 25 s."""
+"""In any case, however busy the machine: streams that nobody ends last until the next heartbeat at least, 25 s."""
 LIVES_SECONDS = (3.0, 6.0, 12.0, 24.0, 48.0)
 """Of a share that is to end: the first in which a machine has two sockets open and one of them full."""
 PASSWORD = "p4ss-of-Delivery"
@@ -166,39 +169,49 @@ def test_what_the_command_relies_on_holds(mosquitto: MosquittoServer, start_shar
 
 
 def test_a_revocation_ends_every_stream_at_once(mosquitto: MosquittoServer, start_sharing: StartSharing) -> None:
-    """The reading one is told and closed with the call, one that takes nothing is cut."""
+    """The reading one is told and closed, one that takes nothing is cut, within a second of the call; others go on."""
     sharing = start_sharing(mosquitto)
-    share = sharing.create()
-    stalled = sharing.stare(share["code"])
-    sharing.fill(mosquitto, "truck-1")
-    viewer, other = sharing.view(share["code"]), sharing.view(sharing.create()["code"])
-    began = time.monotonic()
-    assert sharing.operate("DELETE", f"/{share['id']}")[0] == 200
-    assert viewer.end(QUICK_SECONDS) == 1008
-    check_quick("revoked", time.monotonic() - began, QUICK_SECONDS)
-    assert viewer.events[-1]["event"] == "revoked"
-    wait_until(lambda: is_cut(stalled), QUICK_SECONDS)
-    check_quick("revoked, stalled", time.monotonic() - began, QUICK_SECONDS)
-    mosquitto.publish("fleet/truck-1", seed("truck-1", 5, 6, ahead=60))
-    while other.message()["data"]["lat"] != 5:
-        pass
+    latitudes = itertools.count(5)
+
+    def revoke() -> float:
+        share = sharing.create()
+        stalled = sharing.stare(share["code"])
+        sharing.fill(mosquitto, "truck-1")
+        viewer, other = sharing.view(share["code"]), sharing.view(sharing.create()["code"])
+        began = time.monotonic()
+        assert sharing.operate("DELETE", f"/{share['id']}")[0] == 200
+        assert viewer.end(QUICK_SECONDS) == 1008
+        wait_until(lambda: is_cut(stalled), QUICK_SECONDS)
+        took = time.monotonic() - began
+        assert viewer.events[-1]["event"] == "revoked"
+        lat = next(latitudes)
+        mosquitto.publish("fleet/truck-1", seed("truck-1", lat, 6, ahead=60))
+        while other.message()["data"]["lat"] != lat:
+            pass
+        other.socket.close()
+        return took
+
+    check_promise("revoked", REVOCATION_SECONDS, revoke)
 
 
 def test_the_end_comes_to_the_moment(mosquitto: MosquittoServer, start_sharing: StartSharing) -> None:
-    """``expired`` and 1000 at ``exp``, not before it, and a socket that takes nothing is cut."""
+    """``expired`` and 1000 within 250 ms of ``exp``, not before it, and a socket that takes nothing is cut."""
     sharing = start_sharing(mosquitto)
-    share, viewer, stalled = next(filter(None, (watched(sharing, mosquitto, seconds) for seconds in LIVES_SECONDS)))
-    ends_at = moment(share["expires_at"])
-    viewer.until("expired")
-    told = time.time() - ends_at
-    assert viewer.end() == 1000
-    wait_until(lambda: is_cut(stalled), QUICK_SECONDS)
-    cut = time.time() - ends_at
-    check_quick("expired", told, QUICK_SECONDS)
-    check_quick("expired, stalled", cut, QUICK_SECONDS)
-    assert sum(event["event"] == "expired" for event in viewer.events) == 1
-    assert sharing.init(share["code"])[1]["code"] == "share_ended"
-    assert sharing.operate("GET", f"/{share['id']}")[1]["status"] == "ended"
+
+    def expire() -> float:
+        share, viewer, stalled = next(filter(None, (watched(sharing, mosquitto, seconds) for seconds in LIVES_SECONDS)))
+        ends_at = moment(share["expires_at"])
+        viewer.until("expired")
+        told = time.time() - ends_at
+        assert viewer.end() == 1000
+        wait_until(lambda: is_cut(stalled), QUICK_SECONDS)
+        check_quick("expired, stalled", time.time() - ends_at, QUICK_SECONDS)
+        assert sum(event["event"] == "expired" for event in viewer.events) == 1
+        assert sharing.init(share["code"])[1]["code"] == "share_ended"
+        assert sharing.operate("GET", f"/{share['id']}")[1]["status"] == "ended"
+        return told
+
+    check_promise("expired", EXPIRY_SECONDS, expire)
 
 
 def watched(
