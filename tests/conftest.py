@@ -1,8 +1,9 @@
-"""Rules for all tests: no secret of any kind reaches a log, at any level."""
+"""Rules for all tests: no secret of any kind reaches a log, at any level; and Ctrl-C works."""
 
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -42,6 +43,12 @@ class Ear(logging.Handler):
         """The lines since the last call that hold a secret."""
         lines, self.lines = self.lines, []
         return [line for line in lines if redact(line) != line or any(secret in line for secret in self.secrets)]
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is heard by what the tests start: a shell's background job, such as a CI's, hands it down as ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -29,26 +29,33 @@ sys.exit(run_watch(**arguments))
 """
 
 
-async def start_program(
+@contextlib.asynccontextmanager
+async def program(
     bridge: FakeBridge | None, arguments: Mapping[str, object], stdout: int = asyncio.subprocess.PIPE
-) -> asyncio.subprocess.Process:
-    """Start the command in a process of its own, its address and token in the environment."""
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The command in a process of its own, its address and token in the environment. Gone at the end in any case."""
     environment = {
         **os.environ,
         "TELEMETRY_BRIDGE_URL": bridge.url if bridge else "",
         "TELEMETRY_BRIDGE_TOKEN": SECRET,
         "TERM": "xterm",
     }
-    return await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         sys.executable, "-W", "error", "-c", PROGRAM, json.dumps(arguments),
         env=environment, stdout=stdout, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 async def run_program(bridge: FakeBridge | None, **arguments: object) -> tuple[int | None, str, str]:
     """Run the command to its end: exit status, stdout, stderr."""
-    process = await start_program(bridge, arguments)
-    out, err = await asyncio.wait_for(process.communicate(), RUN_SECONDS)
+    async with program(bridge, arguments) as process:
+        out, err = await asyncio.wait_for(process.communicate(), RUN_SECONDS)
     return process.returncode, out.decode(), err.decode()
 
 
@@ -109,9 +116,8 @@ async def test_a_reader_that_goes_away_ends_it_quietly() -> None:
             await telemetry(socket, "A", POSITION)
             await asyncio.sleep(0.01)
 
-    async with FakeBridge(chatter) as bridge:
-        reader, writer = os.pipe()
-        process = await start_program(bridge, {"json_lines": True}, stdout=writer)
+    reader, writer = os.pipe()
+    async with FakeBridge(chatter) as bridge, program(bridge, {"json_lines": True}, stdout=writer) as process:
         os.close(writer)
         await asyncio.get_running_loop().run_in_executor(None, os.read, reader, 10)
         os.close(reader)
@@ -123,8 +129,7 @@ async def test_a_reader_that_goes_away_ends_it_quietly() -> None:
 @pytest.mark.parametrize("count, number, status", [(None, signal.SIGINT, 0), (5, signal.SIGTERM, 130)])
 async def test_signals_end_it_quietly(count: int | None, number: signal.Signals, status: int) -> None:
     """Ctrl-C is the ordinary end; before the count was reached it is told from success."""
-    async with FakeBridge(one_message) as bridge:
-        process = await start_program(bridge, {"count": count})
+    async with FakeBridge(one_message) as bridge, program(bridge, {"count": count}) as process:
         assert process.stdout is not None
         await asyncio.wait_for(process.stdout.readline(), RUN_SECONDS)
         process.send_signal(number)
@@ -167,18 +172,18 @@ async def test_a_terminal_gets_a_table_and_its_own_screen_back() -> None:
         await telemetry(socket, "A\x1b[31m", POSITION)
         await until_closed(socket)
 
-    async with FakeBridge(act) as bridge:
-        ours, theirs = os.openpty()
-        process = await start_program(bridge, {}, stdout=theirs)
+    ours, theirs = os.openpty()
+    async with FakeBridge(act) as bridge, program(bridge, {}, stdout=theirs) as process:
         os.close(theirs)
         drawn = b""
         read = partial(asyncio.get_running_loop().run_in_executor, None, os.read, ours, 65_536)
-        with contextlib.suppress(OSError):  # EIO: it has gone, and its end of the terminal with it
-            while b"-33.40000" not in drawn:
-                drawn += await read()
-            process.send_signal(signal.SIGINT)
-            while True:  # it goes on drawing until it has heard, and would wait for a reader
-                drawn += await read()
+        async with asyncio.timeout(RUN_SECONDS):
+            with contextlib.suppress(OSError):  # EIO: it has gone, and its end of the terminal with it
+                while b"-33.40000" not in drawn:
+                    drawn += await read()
+                process.send_signal(signal.SIGINT)
+                while True:  # it goes on drawing until it has heard, and would wait for a reader
+                    drawn += await read()
         await asyncio.wait_for(process.communicate(), RUN_SECONDS)
         os.close(ours)
     screen = drawn.decode()
