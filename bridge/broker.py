@@ -154,13 +154,13 @@ class Broker:
     def publish(self, batch: Sequence[Telemetry]) -> None:
         """One turn: fan out ``batch``, in order. Never blocks; a slow socket costs the others nothing."""
         self._before_turn()
-        routing, remember, now = self._routing, self._history.remember, self._clock()
+        routing, remember, monotonic = self._routing, self._history.remember, self._monotonic()
         routes, version = routing.routes, routing.patterns.version
         touched: list[Cohort] = []
         try:
             for message in batch:
                 self._sequence = sequence = self._sequence + 1
-                remember(sequence, message, now)
+                remember(sequence, message, monotonic)
                 device_id = message.device_id
                 route = routes.get(device_id)
                 cohorts = route[1] if route is not None and route[0] == version else routing.of(device_id)

@@ -12,11 +12,11 @@ from bridge.telemetry import Kind, Telemetry
 
 
 class Remembered(NamedTuple):
-    """One message, its place in the stream of all messages, and when it came (wall-clock)."""
+    """One message, its place in the stream of all messages, and when it came (the loop's clock, which nobody sets)."""
 
     sequence: int
     message: Telemetry
-    received_at: float
+    received_monotonic: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class LastKnown:
         self._forgotten = 0
         self._device_ids: tuple[str, ...] | None = ()
 
-    def remember(self, sequence: int, message: Telemetry, received_at: float) -> None:
+    def remember(self, sequence: int, message: Telemetry, received_monotonic: float) -> None:
         """Keep ``message`` in the place of the device's last one of its kind."""
         device = self._devices.get(message.device_id)
         if device is None:
@@ -52,7 +52,7 @@ class LastKnown:
         else:
             self._devices.move_to_end(message.device_id)
         before = device.get(message.kind)
-        device[message.kind] = Remembered(sequence, message, received_at)
+        device[message.kind] = Remembered(sequence, message, received_monotonic)
         self._bytes += len(message.payload) - (len(before.message.payload) if before else 0)
         while len(self._devices) > self._max_devices or (self._bytes > self._max_bytes and len(self._devices) > 1):
             self._forget(next(iter(self._devices)))

@@ -12,7 +12,8 @@ from bridge.history import LastKnown
 from bridge.telemetry import Kind, Telemetry
 from tests.fakes import event, position
 
-NOW = 1_900_000_000.0
+NOW = 3600.0
+"""By the loop's clock."""
 
 
 def remembered(history: LastKnown, device_id: str) -> list[tuple[int, Telemetry]]:
@@ -26,7 +27,7 @@ def test_newest_position_and_newest_event_are_kept() -> None:
     for number, message in enumerate([position("A", "1"), event("A", "2"), position("A", "3")]):
         history.remember(number, message, NOW + number)
     assert remembered(history, "A") == [(1, event("A", "2")), (2, position("A", "3"))]
-    assert [one.received_at for one in history.of("A")] == [NOW + 1, NOW + 2]
+    assert [one.received_monotonic for one in history.of("A")] == [NOW + 1, NOW + 2]
     assert remembered(history, "B") == []
     assert list(history.device_ids()) == ["A"]
 

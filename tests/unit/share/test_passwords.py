@@ -134,7 +134,9 @@ async def test_a_viewer_who_goes_makes_room(passwords: Passwords, gate: threadin
     assert await asyncio.gather(*tasks[:2]) == [True, True]
 
 
-async def test_no_memory_is_busy(passwords: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_memory_is_busy(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A hash that cannot be made for want of memory is a request to try again: no bug, and no wrong password."""
 
     def fails(error: Exception) -> Callable[..., str]:
@@ -148,6 +150,7 @@ async def test_no_memory_is_busy(passwords: Passwords, monkeypatch: pytest.Monke
     for work in (passwords.hash("p"), passwords.verify("stored", "p")):
         with pytest.raises(BusyError):
             await work
+    assert ["no memory" in record.getMessage() for record in caplog.records] == [True, True]
 
 
 async def test_after_the_end_nothing_is_checked(passwords: Passwords, gate: threading.Event) -> None:

@@ -111,6 +111,9 @@ class Play:
         for _ in range(self.rng.randrange(3)):  # before there is any share
             self.messages()
             self.case.timers.advance(self.rng.choice([0.0, 1.0, 7.5]))
+            self.case.skew += self.rng.choice([0.0, 0.0, -3600.0, 3600.0])
+        # When that was is told by the clock as it is set when the shares are made.
+        self.sent = [replace(sent, received_at=NOW + self.case.skew + sent.monotonic) for sent in self.sent]
         for number in range(self.rng.randint(1, 2)):
             self.begin(number)
         steps = [self.messages] * 6 + [self.wait] * 3 + [self.join] * 2 + [self.rename, self.lose, self.read_on]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import pytest
 
 from bridge.closing import CloseReason
-from bridge.encoding import timestamp
-from bridge.hub import Hub
 from bridge.limits import CHUNK_BYTES
 from bridge.outbox import OutboxLimits, Policy
 from bridge.subscription import Subscription
@@ -18,68 +16,11 @@ from share import rooms as rooms_module
 from share.answers import share_answer, share_data
 from share.grant import Destination, Grant
 from share.record import EndReason, Share
-from share.rooms import LINGER_SECONDS, Room, Rooms
-from tests.fakes import Owner, Transport, event, events_in
-from tests.unit.share.channels import NOW, ONE, TWO, Case, fix, lasts, lats
+from share.rooms import LINGER_SECONDS
+from tests.fakes import Owner, Transport
+from tests.unit.share.channels import NOW, ONE, TWO, fix, lats
+from tests.unit.share.houses import House, Watcher
 from tests.unit.test_broker import maps
-
-
-class Watcher:
-    """A viewer as far as its room knows it: what it was told, and how it ended."""
-
-    def __init__(self, house: House, room: Room, *, forgets: bool = True) -> None:
-        self.house = house
-        self.room = room
-        self.forgets = forgets
-        self.transport = Transport()
-        self.told = 0
-        self.ends: list[tuple[dict[str, Any], CloseReason]] = []
-        self.subscription = Subscription(self.transport, OutboxLimits(9, 10**6, Policy.LATEST), Owner())
-        house.rooms.enter(room, self)
-        house.broker.join(self.subscription, room.channel)
-        room.channel.show(self.subscription)
-        house.broker.pump(self.subscription)
-
-    def tell_share(self) -> None:
-        self.told += 1
-
-    def expire(self, *frames: bytes, reason: CloseReason = CloseReason.EXPIRED) -> None:
-        (data,) = events_in(b"".join(frames))
-        self.ends.append((data, reason))
-        if self.forgets:
-            self.house.broker.forget(self.subscription)
-
-    def leave(self) -> None:
-        self.house.broker.forget(self.subscription)
-        self.house.rooms.leave(self.room, self)
-
-
-class House(Case):
-    """All rooms of a hub."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rooms = Rooms(cast(Hub, self), self.read)
-        self.told: list[str] = []
-        self.rooms.arrivals = self
-
-    def arrived(self, share_id: str) -> None:
-        self.told.append(share_id)
-
-    def share(self, share_id: str = "s1", **terms: Any) -> tuple[Share, Room]:
-        """An open share and its room."""
-        grant = Grant(**{"aliases": ONE, "starts_at": NOW, **terms})
-        share = Share(share_id, "hash", "ana", NOW, NOW, NOW + 3600, grant, "Tour")
-        self.rooms.opened(share)
-        room = self.rooms.get(share_id)
-        assert room is not None
-        return share, room
-
-    def elsewhere(self, grant: Grant) -> Room:
-        """The room of a token that another service has made."""
-        room = self.rooms.of_grant(grant)
-        assert room is not None
-        return room
 
 
 def test_room_of_a_share_is_there_from_its_opening_to_its_end() -> None:
@@ -151,60 +92,6 @@ def test_foreign_tokens_that_differ_do_not_meet(grant: Grant) -> None:
     """In what they permit: what one may see is not shown to the other."""
     house = House()
     assert house.elsewhere(Grant(ONE)) is not house.elsewhere(grant)
-
-
-def test_viewers_are_shown_what_is_known_when_the_room_opens() -> None:
-    """The last-known position, if it was both measured and received after the start."""
-    for time, starts, expected in (
-        (-1.0, 0.0, None),
-        (0.0, 0.0, 1.0),
-        (None, 0.0, 1.0),
-        (None, 6.0, None),
-        (20.0, 6.0, None),  # a clock that is ahead does not carry it over the start
-        (20.0, 5.0, 1.0),
-    ):
-        house = House()
-        house.timers.advance(5.0)
-        house.publish(fix("A", 1.0, time))
-        house.timers.advance(25.0)
-        _, room = house.share(starts_at=NOW + starts)
-        assert lasts(room.channel) == [expected]
-        assert lats(Watcher(house, room).transport) == ([] if expected is None else [expected])
-
-
-def test_what_is_known_is_from_when_it_was_received() -> None:
-    """Where the device gives no time, or one that is ahead; and never later than now, if our clock was set back."""
-    for time, skew, expected in ((None, 0.0, 5.0), (20.0, 0.0, 5.0), (None, -28.0, 2.0)):
-        house = House()
-        house.timers.advance(5.0)
-        house.publish(fix("A", 1.0, time))
-        house.timers.advance(25.0)
-        house.skew = skew
-        _, room = house.share(starts_at=None)
-        ((_, body),) = room.channel.last()
-        assert orjson.loads(body or b"")["time"] == timestamp(NOW + expected)
-
-
-def test_what_is_known_is_a_position_whatever_its_kind_and_waits_for_the_delay() -> None:
-    """Counted from the opening: later than it need be, never sooner."""
-    house = House()
-    house.publish(event("A", '{"lat": 5, "lon": 6, "time": 1900000000}'), event("B", "{}"))
-    _, room = house.share(delay_s=10.0)
-    house.timers.advance(9.9)
-    assert lasts(room.channel) == [None]
-    house.timers.advance(0.2)
-    assert lasts(room.channel) == [5.0]
-
-
-def test_share_that_begins_later_is_not_shown_what_was_before() -> None:
-    """Neither at its opening nor when it begins."""
-    house = House()
-    house.publish(fix("A", 1.0, 0))
-    _, room = house.share(starts_at=NOW + 10)
-    house.publish(fix("A", 2.0, 15))
-    house.timers.advance(20.0)
-    assert lasts(room.channel) == [None]
-    assert lats(Watcher(house, room).transport) == []
 
 
 def test_answer_of_init_has_aliases_and_positions_and_nothing_more() -> None:
