@@ -28,6 +28,12 @@ fault; aiohttp would log an ERROR with a traceback for each, and quote the begin
 
 KEEPALIVE_SECONDS: Final = 15.0
 """How long an HTTP connection may wait for its next request; aiohttp's 75 s holds files for nothing."""
+ACCEPTS_PER_TURN: Final = 16
+"""Connections that asyncio accepts in one turn of its loop: it takes its ``backlog`` for that too; uvloop does not.
+
+Without a free file each of them fails and makes a retry that accepts as many again (python/cpython#151615; to go with
+the last Python that has it): 16 stay 16 a second, hundreds multiply until the processor has no time for anything else.
+"""
 _LOOK_SECONDS: Final = 0.05
 _RESERVE_SECONDS: Final = 1.0
 """Of the time for draining, what is kept for aborting the rest and cleaning up; half of it when it is short."""
@@ -62,9 +68,7 @@ async def open_door(
     options: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": REQUEST_HEAD_SECONDS} if tls else {}
     door = []
     for sock in sockets:
-        # asyncio's backlog is also how often it accepts in one turn. Without a free file each of these fails, and makes
-        # a retry of its own that again makes as many: with more than one the processor spins after some seconds.
-        server = await loop.create_server(silent.protocol, sock=sock, backlog=1, **options)
+        server = await loop.create_server(silent.protocol, sock=sock, backlog=ACCEPTS_PER_TURN, **options)
         sock.listen(LISTEN_BACKLOG)
         stack.callback(server.close)
         door.append(server)

@@ -4,7 +4,7 @@
 
     BridgeError
     ├── StorageError        the database said no; the request is answered 503 ``storage_unavailable``
-    └── BusyError           more password checks wait than may; the request is answered 429 or 503
+    └── BusyError           more password checks wait than may, or have no memory; answered 503 ``busy``
 """
 
 from __future__ import annotations
@@ -25,4 +25,4 @@ class GoneError(StorageError):
 
 
 class BusyError(BridgeError):
-    """Too much waits already. Nothing was done; the same request can succeed a second later."""
+    """Too much waits already, or there is no memory. Nothing was done; the same request can succeed later."""

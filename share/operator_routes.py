@@ -215,6 +215,6 @@ def _problem(error: Exception) -> Problem:
             return Problem(409, "share_ended", "the share is over and cannot be changed; make a new one")
         case BusyError():
             retry = {"Retry-After": str(BUSY_SECONDS)}
-            return Problem(503, "busy", "too many passwords are hashed at this moment; try again", headers=retry)
+            return Problem(503, "busy", "no password can be hashed at this moment; try again", headers=retry)
         case _:
             return Problem.storage()

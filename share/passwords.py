@@ -57,8 +57,8 @@ class Passwords:
     async def verify(self, stored: str, password: str) -> bool:
         """Whether ``password`` made ``stored``. BusyError as for ``hash``.
 
-        A password that ``hash`` would refuse is wrong; so is every one for a ``stored`` that is no hash, which is a
-        line in the log. Cancelled before its turn, it costs nothing.
+        A password that ``hash`` would refuse is wrong; so is every one for a ``stored`` that is no hash. That, and a
+        lack of memory, is a line in the log. Cancelled before its turn, it costs nothing.
         """
         try:
             data = _normalised(password)
@@ -95,6 +95,7 @@ class Passwords:
 
 
 def _no_memory() -> BusyError:
+    _log.warning("there is no memory for a password's hash, which takes %d MiB", MEMORY_KIB // 1024)
     return BusyError("there is no memory for a password's hash")
 
 

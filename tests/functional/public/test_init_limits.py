@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import aiohttp
 import pytest
+from argon2.exceptions import VerificationError
 
+from share.passwords import NO_MEMORY
 from share.public_routes import MAX_WAITING_CHECKS, RETRY_SECONDS, STREAM_PATH, WRONG_PASSWORDS_PER_MINUTE
 from tests.functional.public.conftest import StartSharing
 from tests.functional.public.served import INIT, SharingBridge
@@ -138,6 +140,23 @@ async def test_right_passwords_do_not_count(start: StartSharing) -> None:
     bridge = await start(public_requests_per_minute=0)
     _, code = await bridge.share(password=SECRET)
     assert {(await bridge.init(code, SECRET))[0] for _ in range(2 * WRONG)} == {200}
+
+
+async def test_password_that_cannot_be_checked_is_no_wrong_one(
+    start: StartSharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without memory for it: 503 as often as one asks, and no try is used up."""
+    bridge = await start(public_requests_per_minute=0)
+    _, code = await bridge.share(password=SECRET)
+
+    def fails(*_: object) -> bool:
+        raise VerificationError(NO_MEMORY)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("argon2.PasswordHasher.verify", fails)
+        answers = [await bridge.init(code, SECRET) for _ in range(2 * WRONG)]
+    assert {(status, answer["code"]) for status, answer in answers} == {(503, "busy")}
+    assert (await bridge.init(code, SECRET))[0] == 200
 
 
 async def test_wrong_passwords_that_come_together(start: StartSharing) -> None:
