@@ -28,7 +28,7 @@ _ports = _own_ports()
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on, and that no other test process takes before we do."""
+    """A TCP port of 127.0.0.1 that nothing listens on, and that no other process of this run of the tests takes."""
     for port in islice(_ports, len(PORTS)):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))

@@ -135,15 +135,25 @@ def deaf_port() -> Iterator[int]:
         yield address[1]
 
 
+@contextmanager
+def silent_port(tls: bool) -> Iterator[int]:
+    """A port where connecting does not come to an end: its TCP handshake, or its TLS one."""
+    if tls:
+        with FakeMqtt(Link.hold) as broker:
+            yield broker.port
+    else:
+        with deaf_port() as port:
+            yield port
+
+
 # paho leaves the socket of a handshake that failed to the garbage collector (paho-mqtt 2.2 _ssl_wrap_socket).
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
 def test_stop_while_connecting_returns_in_time(monkeypatch: pytest.MonkeyPatch, tls: bool) -> None:
-    """The system is still connecting: stop() does not wait for it, and the thread ends by itself."""
+    """The system is still connecting: stop() does not wait for it."""
     monkeypatch.setattr("bridge.consumer.link.CONNECT_SECONDS", LINK_SECONDS)
     with nothing_left_behind():
-        with ExitStack() as stack:
-            port = stack.enter_context(deaf_port()) if not tls else stack.enter_context(FakeMqtt(Link.hold)).port
+        with silent_port(tls) as port:
             consumer = Consumer(options(port, tls=tls), json_decoder(), Collected())
             consumer.start()
             time.sleep(0.2)
@@ -152,6 +162,19 @@ def test_stop_while_connecting_returns_in_time(monkeypatch: pytest.MonkeyPatch, 
             assert time.monotonic() - began < STOP_SECONDS
         wait_until(lambda: not consumer.statistics().alive)
     assert not [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
+@pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
+def test_connecting_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch, tls: bool) -> None:
+    """By itself, while nobody answers: the system's own patience is minutes long, and TLS has none."""
+    monkeypatch.setattr("bridge.consumer.link.CONNECT_SECONDS", 1.0)
+    with nothing_left_behind(), silent_port(tls) as port:
+        consumer = Consumer(options(port, tls=tls), json_decoder(), Collected())
+        consumer.start()
+        time.sleep(0.2)
+        consumer.stop(0.0)
+        wait_until(lambda: not consumer.statistics().alive)
 
 
 def test_a_flapping_broker_grows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

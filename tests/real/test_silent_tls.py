@@ -18,7 +18,7 @@ from bridge.listener import bind, tls_context
 from tests.mosquitto import Credentials
 
 HEAD_SECONDS = 0.5
-GONE_SECONDS = 60.0
+GONE_SECONDS = 30.0
 """For the end of a silent connection, which would not come by itself; twice ``HEAD_SECONDS`` on an idle machine."""
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

@@ -128,9 +128,12 @@ def test_tls_is_verified(
 
 
 def test_stop_is_quick_with_and_without_a_broker(
-    mosquitto: MosquittoServer, start_simulator: Callable[..., tuple[Simulator, list[str]]]
+    mosquitto: MosquittoServer,
+    start_simulator: Callable[..., tuple[Simulator, list[str]]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """At once, also in the middle of a back-off, and twice."""
+    """At once, also in the middle of a back-off of ten minutes, and twice."""
+    monkeypatch.setattr("bridge.simulate.full_jitter", lambda *_: 600.0)
     connected, _ = start_simulator(mosquitto.url())
     wait_until(lambda: connected.statistics().connected)
     alone, lines = start_simulator("mqtt://127.0.0.1:1")

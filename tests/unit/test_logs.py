@@ -12,6 +12,7 @@ import pytest
 
 from bridge import logs
 from bridge.logs import BoundedHandler, JsonFormatter, Logs, TextFormatter
+from tests.waiting import DEADLINE_SECONDS
 
 TOKEN = "v4.local.s3cret"
 
@@ -36,7 +37,8 @@ def record(message: object, *arguments: object, error: BaseException | None = No
 def stop(out: Logs) -> None:
     """To the last line: its own ``stop()`` waits a second at most, and a busy machine may take longer."""
     out.stop()
-    out._thread.join()
+    out._thread.join(DEADLINE_SECONDS)
+    assert not out._thread.is_alive()
 
 
 def test_line_that_the_console_cannot_print_loses_nothing() -> None:

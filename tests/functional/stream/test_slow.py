@@ -21,6 +21,8 @@ from tests.functional.stream.served import PATIENCE_SECONDS, Bridge, eventually,
 
 CLOSE_SECONDS = 0.3
 BURST = 40
+MOST_PUBLISHED = 20_000
+"""Far more than a queue and the buffers of a connection take."""
 PAD = 2000
 POLICIES = ["latest", "drop-oldest", "drop-newest"]
 
@@ -140,6 +142,7 @@ async def test_disconnect_closes_the_slow_and_nobody_else(
     client = await bridge.stalled("A", extra="&overflow=disconnect")
     published = 0
     while session_count(bridge) == 2:
+        assert published < MOST_PUBLISHED, "it is never closed"
         await bury(bridge, "A", BURST, "events")
         published += BURST
         for _ in range(BURST):
