@@ -46,7 +46,7 @@ class BrokerStatistics:
 class Broker:
     """Knows who wants what. Not thread-safe: everything happens on the loop. Nothing here awaits.
 
-    ``clock`` is wall-clock (time.time), ``monotonic`` and ``call_later`` are the loop's, ``before_turn``
+    ``clock`` is wall-clock (time.time), ``monotonic`` time.monotonic, ``call_later`` the loop's, ``before_turn``
     runs before any turn's writes (it ends the streams whose credential is over).
     """
 

@@ -12,7 +12,7 @@ from bridge.telemetry import Kind, Telemetry
 
 
 class Remembered(NamedTuple):
-    """One message, its place in the stream of all messages, and when it came (the loop's clock, which nobody sets)."""
+    """One message, its place in the stream of all messages, and when it came (monotonic: a clock that nobody sets)."""
 
     sequence: int
     message: Telemetry

@@ -56,7 +56,7 @@ class Hub:
         self.authenticator = authenticator
         self.groups = groups
         self.clock = clock
-        self.monotonic = loop.time
+        self.monotonic = time.monotonic  # which every loop goes by, but uvloop's own is cut to milliseconds
         self.call_later = loop.call_later
         self.deadlines = Deadlines(clock, loop.call_later)
         self.history = LastKnown()
@@ -64,7 +64,7 @@ class Hub:
             self.history,
             secrets.token_hex(EPOCH_BYTES),
             clock=clock,
-            monotonic=loop.time,
+            monotonic=time.monotonic,
             call_later=loop.call_later,
             before_turn=self.deadlines.enforce,
         )
@@ -74,7 +74,7 @@ class Hub:
             max_per_ip=settings.max_connections_per_ip,
             max_per_principal=settings.max_connections_per_principal,
             handshakes_per_second=settings.handshakes_per_second,
-            now=loop.time(),
+            now=time.monotonic(),
         )
         self.origins = OriginPolicy(
             settings.allowed_origins,
@@ -85,7 +85,7 @@ class Hub:
         self.proxies = parse_networks(settings.trusted_proxies)
         self.streams: set[Stream] = set()
         self.upstream_state = UpstreamState.DOWN
-        self.started_at = loop.time()
+        self.started_at = time.monotonic()
         self._late_messages = 0
         self._late_quiet_until = 0.0
         self._limits = {

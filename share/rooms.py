@@ -155,7 +155,7 @@ class Rooms:
         room = Room(grant, channel, share)
         self._rooms[room.key] = room
         hub.broker.attach(channel)
-        zero = hub.clock() - hub.monotonic()  # the loop's, by the clock as it is set now: it may have been wrong then
+        zero = hub.clock() - hub.monotonic()  # of monotonic, by the clock as it is set now; it may have been wrong then
         for device_id in grant.device_ids:
             for _, message, monotonic in hub.history.of(device_id):
                 channel.take(message, zero + monotonic, monotonic)

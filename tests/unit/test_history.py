@@ -13,7 +13,7 @@ from bridge.telemetry import Kind, Telemetry
 from tests.fakes import event, position
 
 NOW = 3600.0
-"""By the loop's clock."""
+"""Monotonic."""
 
 
 def remembered(history: LastKnown, device_id: str) -> list[tuple[int, Telemetry]]:

@@ -270,3 +270,12 @@ async def test_refusals_keep_nothing_of_a_request(bridge: SharingBridge, monkeyp
     gc.collect()
     await asyncio.sleep(0)
     assert [each for each in gc.get_objects() if isinstance(each, public_routes.InitBody)] == []
+
+
+async def test_position_from_the_moment_before_the_start_is_not_shown(bridge: SharingBridge) -> None:
+    """However short it is: uvloop's own time is cut to milliseconds, which would carry some of them over."""
+    for _ in range(50):
+        bridge.publish(seed("A"))
+        _, code = await bridge.share()
+        _, answer = await bridge.init(code)
+        assert answer["share"]["devices"] == [{"alias": "Van 1", "position": None}]
