@@ -193,15 +193,17 @@ def _shared(scopes: frozenset[str]) -> frozenset[str]:
     return scopes
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An ``object_pairs_hook`` of json: ValueError for a name twice, since readers differ on which one counts."""
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise ValueError
     return fields
 
 
-def _refuse_constant(_: str) -> NoReturn:
+def refuse_constant(_: str) -> NoReturn:
+    """A ``parse_constant`` of json: NaN and the infinities are no JSON."""
     raise ValueError
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+_decoder = json.JSONDecoder(object_pairs_hook=unique_members, parse_constant=refuse_constant)

@@ -49,7 +49,7 @@ class ShareSettings(BaseSettings):
         30.0, ge=0, description="Days after which a share that is over is deleted from the database."
     )
     share_silent_seconds: float = Field(
-        120.0,
+        120.0,  # many trackers send once a minute, and may lose one
         ge=10,
         le=86_400,
         description="Without a message for so long the share page says that there is no signal.",

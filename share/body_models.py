@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from bridge.claims import parse_time
+from bridge.claims import parse_time, refuse_constant, unique_members
 from bridge.selection import DEVICE_ID_RULE, is_device_id
 from share.draft import InvalidRequestError
 from share.grant import FIELDS
@@ -86,18 +86,20 @@ _Password = Annotated[SecretStr, AfterValidator(_password)]
 _MaxViewers = Annotated[int, Field(ge=1, le=MAX_MAX_VIEWERS)]
 
 
-class _Strict(BaseModel):
+class StrictBody(BaseModel):
+    """A request's body: no field that is not known, no type that has to be guessed, and no value in an error."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
-class DestinationBody(_Strict):
+class DestinationBody(StrictBody):
     lat: Annotated[_Number, Field(ge=-90, le=90)]
     lon: Annotated[_Number, Field(ge=-180, le=180)]
     radius_m: Annotated[_Number, Field(ge=MIN_RADIUS_M, le=MAX_RADIUS_M)] = DEFAULT_RADIUS_M
     name: _Label = ""
 
 
-class CreateBody(_Strict):
+class CreateBody(StrictBody):
     """``POST /api/v1/shares``. ``expires_in`` counts from now, or from ``starts_at`` where that is later."""
 
     device_ids: Annotated[list[Annotated[str, AfterValidator(_device_id)]], Field(min_length=1, max_length=MAX_DEVICES)]
@@ -116,7 +118,7 @@ class CreateBody(_Strict):
     end_on_arrival: bool = False
 
 
-class ChangeBody(_Strict):
+class ChangeBody(StrictBody):
     """``PATCH /api/v1/shares/{id}``. What is not named stays; null takes ``password`` or ``max_viewers`` away."""
 
     expires_in: _Seconds | None = None
@@ -185,16 +187,10 @@ def must(place: str) -> InvalidRequestError:
     return InvalidRequestError(f"`{place}` must be {_RULES[place]}")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):  # readers differ on which of two counts (RFC 8259 section 4)
-        raise ValueError
+def _named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = unique_members(pairs)
     "".join(fields).encode()  # half of a surrogate pair is no name; pydantic could not say where it stands
     return fields
 
 
-def _refuse_constant(_: str) -> NoReturn:
-    raise ValueError
-
-
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+_decoder = json.JSONDecoder(object_pairs_hook=_named, parse_constant=refuse_constant)

@@ -10,9 +10,9 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from bridge.deadlines import Deadlines
@@ -23,7 +23,7 @@ from share.errors import GoneError, StorageError
 from share.limits import CODE_BYTES, ID_BYTES, MAX_WAITING_CHANGES
 from share.record import EndReason, Share, Status
 from share.seams import Audience, Page, Store
-from share.upkeep import CallLater, Finisher
+from share.upkeep import CallLater, Finisher, Turn
 
 CLOSE_SECONDS: Final = 2.0
 """For what is not stored yet at the end: each try may wait for a lock, and the process is to be gone on time."""
@@ -56,12 +56,11 @@ class Links:
         self._open: dict[str, Share] = {}
         self._by_code: dict[str, str] = {}
         self._reserved = 0
-        self._writing = asyncio.Lock()
-        self._waiting = 0
+        self._turn = Turn(MAX_WAITING_CHANGES, partial(StorageError, "too many changes wait for the database"))
         self._finisher = Finisher()
         self._behind = WriteBehind(
             store,
-            self._writing,
+            self._turn.lock,
             clock=clock,
             retention_seconds=retention_seconds,
             call_later=call_later,
@@ -102,7 +101,7 @@ class Links:
     async def find_by_code(self, code: str) -> Share | None:
         """The share that ``code`` leads to, also one that is over. StorageError."""
         share = self.find_open_by_code(code) or await self._store.by_code_hash(code_hash(code))
-        if share is None or _is_over(share, self._clock()):
+        if share is None or share.is_over(self._clock()):
             return share
         if self._known(share.id) is None:
             await self._finisher.run(self._adopt(share.id))
@@ -114,9 +113,9 @@ class Links:
 
     async def _adopt(self, share_id: str) -> None:
         """Open a share that goes on in the database and not here: our clock was ahead, or another process made it."""
-        async with self._turn():
+        async with self._turn.taken():
             share = self._known(share_id) or await self._store.by_id(share_id)
-            if share is not None and share_id not in self._open and not _is_over(share, self._clock()):
+            if share is not None and share_id not in self._open and not share.is_over(self._clock()):
                 self._publish(share)
 
     async def list(self, owner: str | None, status: Status | None, limit: int, after: str | None) -> Page:
@@ -176,9 +175,9 @@ class Links:
         return await self._finisher.run(self._change(share.id, changes))
 
     async def _change(self, share_id: str, changes: Changes) -> Share:
-        async with self._turn():
+        async with self._turn.taken():
             before = await self.find(share_id)
-            if before is None or _is_over(before, self._clock()):
+            if before is None or before.is_over(self._clock()):
                 raise ShareOverError(share_id)
             after = changes.applied(before)
             try:
@@ -189,7 +188,7 @@ class Links:
             if share_id in self._unsaved:  # it arrived meanwhile, and that is stored after this
                 raise ShareOverError(share_id)
             log.info("Share %s of %r changed, until %s", after.id, after.owner, timestamp(after.ends_at))
-            if share_id in self._open or not _is_over(after, self._clock()):  # its end may have come meanwhile
+            if share_id in self._open or not after.is_over(self._clock()):  # its end may have come meanwhile
                 self._publish(after)
             return after
 
@@ -198,10 +197,10 @@ class Links:
         return await self._finisher.run(self._revoke(share))
 
     async def _revoke(self, share: Share) -> Share:
-        async with self._turn():
+        async with self._turn.taken():
             before = await self.find(share.id)
             now = self._clock()
-            if before is None or _is_over(before, now):
+            if before is None or before.is_over(now):
                 return before or share
             over = replace(before, ended_at=now, end_reason=EndReason.REVOKED)
             try:
@@ -253,20 +252,6 @@ class Links:
         self._deadlines.discard(("share", share.id))
         self._audience.closed(share, reason)
 
-    # --- writing ----------------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """One writer of existing rows at a time. StorageError when too many wait already."""
-        if self._waiting >= MAX_WAITING_CHANGES:
-            raise StorageError("too many changes wait for the database")
-        self._waiting += 1
-        try:
-            async with self._writing:
-                yield
-        finally:
-            self._waiting -= 1
-
     # --- counting ---------------------------------------------------------------------------------------
 
     def viewers(self, share_id: str) -> int:
@@ -291,7 +276,3 @@ class Links:
 def code_hash(code: str) -> str:
     """What is stored of a link's code. A plain hash is enough: the code is random, so it cannot be tried out."""
     return hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _is_over(share: Share, now: float) -> bool:
-    return share.status(now) in (Status.ENDED, Status.REVOKED)

@@ -143,7 +143,7 @@ class OperatorRoutes:
         _check_query(request)
         share = await self._find(request, principal)
         body, now = await _json_body(request), self._hub.clock()
-        if share.status(now) in (Status.ENDED, Status.REVOKED):
+        if share.is_over(now):
             raise ShareOverError
         changes, password = parse_changes(body, share, now, self._max_seconds)
         if password is not None:

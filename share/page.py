@@ -19,8 +19,6 @@ from share.tiles import read_attribution, tile_origins
 
 LANGUAGES: Final = ("en", "es", "pt")
 """The languages of the page; the first is for those who ask for none of them."""
-SILENT_SECONDS: Final = 120.0
-"""A device without a message for so long has no signal: many trackers send once a minute, and may lose one."""
 ASSET_SECONDS: Final = 31_536_000
 """How long a browser keeps an asset: a year, the longest that RFC 2616 allowed; the content's hash is in its URL."""
 _VERSION_CHARACTERS: Final = 16
@@ -72,9 +70,7 @@ class Page:
     A link that was never made gets the same bytes as one that works, so that nothing can be learned here.
     """
 
-    def __init__(
-        self, tiles_url: str, attribution: str, *, public_url: str = "", silent_seconds: float = SILENT_SECONDS
-    ) -> None:
+    def __init__(self, tiles_url: str, attribution: str, *, silent_seconds: float, public_url: str = "") -> None:
         """``tiles_url`` is a template with ``{z}``, ``{x}`` and ``{y}``, or empty for a map without pictures.
 
         ``attribution`` is what the maker of the tiles wants to be said, in the HTML that they give out: its text

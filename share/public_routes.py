@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import SecretStr
 
 from bridge.claims import parse_object
 from bridge.encoding import timestamp
 from bridge.hub import Hub
 from bridge.stream import address_of, serve_stream, tell_refusals
 from share.answers import share_answer
+from share.body_models import StrictBody
 from share.desk import Desk
 from share.errors import BusyError, StorageError
 from share.http import Problem, answer, base_url, read_body
@@ -27,6 +25,7 @@ from share.links import Links
 from share.passwords import Passwords
 from share.record import EndReason, Share, Status
 from share.rooms import Rooms
+from share.upkeep import Turn
 from share.viewer import ShareSession, begin
 
 STREAM_PATH: Final = "/api/v1/public/share-location/stream"
@@ -55,10 +54,9 @@ _too_often: Final = partial(
 _busy: Final = partial(Problem, 503, "busy", "too many ask at this moment; try again", headers={"Retry-After": "2"})
 
 
-class InitBody(BaseModel):
+class InitBody(StrictBody):
     """The body of ``init``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
     code: SecretStr
     password: SecretStr | None = None
 
@@ -77,7 +75,8 @@ class PublicRoutes:
         self._streams = Limiter(per_minute)
         self._wrong = Limiter(WRONG_PASSWORDS_PER_MINUTE)
         self._lookups = 0
-        self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
+        """By share: who may have a password of it checked. There while somebody waits."""
 
     def routes(self) -> list[web.RouteDef]:
         stream = partial(
@@ -180,7 +179,7 @@ class PublicRoutes:
             raise Problem(401, "password_required", "this share asks for a password")
         turn = self._turns.get(share.id)
         if turn is None:
-            turn = self._turns[share.id] = _Turn()
+            turn = self._turns[share.id] = Turn(MAX_WAITING_CHECKS, _busy)
         async with turn.taken():
             if not self._wrong.has(share.id, self._hub.monotonic()):
                 raise _too_often()
@@ -191,26 +190,6 @@ class PublicRoutes:
             if not right:
                 self._wrong.take(share.id, self._hub.monotonic())
                 raise Problem(403, "password_wrong", "the password is another one")
-
-
-class _Turn:
-    """Whose turn it is to have a password of one share checked. There while somebody waits."""
-
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-        self._waiting = 0
-
-    @asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
-        """Wait for the turn and have it. Problem when MAX_WAITING_CHECKS wait already."""
-        if self._waiting >= MAX_WAITING_CHECKS:
-            raise _busy()
-        self._waiting += 1
-        try:
-            async with self._lock:
-                yield
-        finally:
-            self._waiting -= 1
 
 
 def _parse(data: bytes) -> InitBody:

@@ -56,3 +56,7 @@ class Share:
         if self.ended_at is not None or now >= self.ends_at:
             return Status.ENDED
         return Status.UPCOMING if now < self.starts_at else Status.ACTIVE
+
+    def is_over(self, now: float) -> bool:
+        """Whether it has ended or was revoked by ``now``: it does not come back."""
+        return self.status(now) in (Status.ENDED, Status.REVOKED)

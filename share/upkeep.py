@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from bridge.deadlines import Timer
@@ -96,6 +97,30 @@ class Finisher:
         """Until nothing is running."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+
+class Turn:
+    """One after the other, and not too many at a time."""
+
+    def __init__(self, most: int, full: Callable[[], Exception]) -> None:
+        """At most ``most`` have the turn or wait for it; ``full`` makes what one more is told."""
+        self.lock = asyncio.Lock()
+        """Held by whose turn it is; for what need not be counted."""
+        self._most = most
+        self._full = full
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Wait for the turn and have it. Raises what ``full`` makes when as many wait as may."""
+        if self._waiting >= self._most:
+            raise self._full()
+        self._waiting += 1
+        try:
+            async with self.lock:
+                yield
+        finally:
+            self._waiting -= 1
 
 
 def _tell(task: asyncio.Task[Any]) -> None:

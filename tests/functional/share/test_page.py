@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import re
+from functools import partial
 
 import orjson
 import pytest
@@ -16,6 +17,7 @@ from share.page import LANGUAGES, Page, choose_language, load_texts
 
 TILES = "https://{s}.tiles.example.com/{z}/{x}/{y}.png?key=abc"
 CREDIT = '&copy; <a href="https://maps.example.com/terms">Maps</a> <b onclick=x>people</b><script>alert(1)</script>'
+page_of = partial(Page, silent_seconds=120.0)
 Client = TestClient[web.Request, web.Application]
 
 
@@ -29,7 +31,7 @@ def make_app(page: Page) -> web.Application:
 @pytest.fixture
 async def client(aiohttp_client: AiohttpClient) -> Client:
     """One that talks to a page with tiles on three hosts."""
-    return await aiohttp_client(make_app(Page(TILES, CREDIT)))
+    return await aiohttp_client(make_app(page_of(TILES, CREDIT)))
 
 
 def policy(headers: object) -> dict[str, str]:
@@ -91,14 +93,14 @@ async def test_the_page_holds_no_inline_script_or_style(client: Client) -> None:
 )
 def test_a_host_that_is_none_stays_out_of_the_policy(host: str) -> None:
     """What a stranger writes into Host never reaches the policy unless it is a host and a port."""
-    assert "connect-src 'self';" in Page("", "")._policy(host, secure=False)
+    assert "connect-src 'self';" in page_of("", "")._policy(host, secure=False)
 
 
 def test_the_public_url_says_where_the_stream_is() -> None:
     """With PUBLIC_URL that host alone may be connected to, whatever Host says."""
-    written = Page("", "", public_url="https://share.example.com")._policy("other.example", secure=False)
+    written = page_of("", "", public_url="https://share.example.com")._policy("other.example", secure=False)
     assert "connect-src 'self' wss://share.example.com;" in written
-    assert "connect-src 'self' wss://other.example;" in Page("", "")._policy("other.example", secure=True)
+    assert "connect-src 'self' wss://other.example;" in page_of("", "")._policy("other.example", secure=True)
     assert "img-src 'self' data:;" in written
 
 

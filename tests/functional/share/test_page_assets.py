@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterator
+from functools import partial
 from importlib.resources import files
 
 import pytest
@@ -15,8 +16,9 @@ from pytest_aiohttp.plugin import AiohttpClient
 from share.page import _ASSETS, Page
 from share.tiles import read_attribution, tile_origins
 
+page_of = partial(Page, silent_seconds=120.0)
 Client = TestClient[web.Request, web.Application]
-PAGE = Page("", "")
+PAGE = page_of("", "")
 
 
 @pytest.fixture
@@ -95,7 +97,7 @@ async def test_nothing_else_is_served(client: Client, name: str) -> None:
 
 def test_the_version_is_of_the_content() -> None:
     """The settings do not change it, so that every process of one release serves the same URLs."""
-    assert Page("/t/{z}/{x}/{y}", "credit").version == PAGE.version
+    assert page_of("/t/{z}/{x}/{y}", "credit").version == PAGE.version
     assert re.fullmatch(r"[0-9a-f]{16}", PAGE.version)
 
 
