@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.errors import BenchError
-from bench.machine import commit
-from bench.subject import Serving, clean_environment, output, serving
+from bench.subject import Bridge, Serving, clean_environment, output, serving
 from bench.targets import Place, Target
 
 SETTINGS: Final = {
@@ -50,20 +49,11 @@ def _share_tokens(bridge: Serving, devices: int) -> Iterator[str]:
             yield _post(connection, f"{PUBLIC}/init", {"code": code}, {})["token"]
 
 
-class Share:
+class Share(Bridge):
     """The public stream of ``telemetry-bridge serve``: a share for each device, its viewers are the sockets."""
 
     name = "share"
     cases: frozenset[str] | None = frozenset({"W1", "W3", "idle", "handshake", "light", "scale-1k", "scale-10k"})
-    own_broker = False
-    may_lose = False
-
-    def __init__(self, settings: dict[str, str]) -> None:
-        self._settings = settings
-
-    def version(self) -> str:
-        """The commit of this tree."""
-        return f"commit {commit()}"
 
     @contextmanager
     def running(self, place: Place) -> Iterator[Target]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.mosquitto import Credentials, MosquittoServer, find_program, make_credentials
+from tests.parts import lacking
 from tests.serving import Serving, StartServing
 from tests.sharing import Sharing
 
@@ -27,12 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def need(*programs: str) -> None:
     """Skip the test when a program is missing; in CI, where all of them are installed, fail."""
     missing = [name for name in programs if find_program(name) is None]
-    if not missing:
-        return
-    reason = f"not installed: {', '.join(missing)} (make parts)"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    if missing:
+        lacking(f"not installed: {', '.join(missing)} (make parts)")
 
 
 class StartMosquitto(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -24,6 +23,7 @@ from share.record import EndReason, Share, Status
 from share.store import Store
 from share.tables import metadata
 from share.worker import Worker
+from tests.parts import lacking
 from tests.postgresql import PASSWORD, PostgreSQLServer, find_postgresql
 from tests.share_rows import NOW, a_share, shares
 
@@ -34,8 +34,7 @@ _names = (f"shares_{number}" for number in count())
 def server() -> Iterator[PostgreSQLServer]:
     """One for all tests here: making it takes a second."""
     if find_postgresql("initdb") is None:
-        reason = "not installed: PostgreSQL (make parts)"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+        lacking("not installed: PostgreSQL (make parts)")
     with PostgreSQLServer() as server:
         yield server
 
