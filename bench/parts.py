@@ -20,22 +20,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench.errors import BenchError
 from bench.machine import machine_facts
 from bench.report import table
-from bridge.broker import Broker
-from bridge.cohort import Cohort
-from bridge.deadlines import Timer
-from bridge.decoding.position import Position, PositionReader
-from bridge.encoding import timestamp
-from bridge.history import LastKnown
-from bridge.outbox import OutboxLimits, Policy
-from bridge.paseto import KeyRing, generate_key
-from bridge.subscription import Subscription
-from bridge.telemetry import Kind, Telemetry
-from share.channel import Channel
-from share.grant import Grant
-from share.limits import DEFAULT_TRAIL
+from bridge.access.paseto import KeyRing, generate_key
+from bridge.core.telemetry import Kind, Telemetry
+from bridge.fanout.broker import Broker
+from bridge.fanout.cohort import Cohort
+from bridge.fanout.history import LastKnown
+from bridge.fanout.outbox import OutboxLimits, Policy
+from bridge.fanout.subscription import Subscription
+from bridge.ingest.decoding.position import Position, PositionReader
+from bridge.protocol.frames import timestamp
+from bridge.stream.deadlines import Timer
+from share.model.grant import Grant
+from share.model.limits import DEFAULT_TRAIL
 from share.service import REMEMBERED_POSITIONS
-from share.tokens import mint, verify
-from share.view import position_json, public_position
+from share.stream.channel import Channel
+from share.stream.projection import position_json, public_position
+from share.stream.tokens import mint, verify
 
 TRIES: Final = 7
 DEVICE: Final = "dev00000"

@@ -13,23 +13,23 @@ from typing import Any
 
 from aiohttp import web
 
-from bridge.auth import Authenticator, load_groups
-from bridge.checks import EMBEDDED, EVERY_INTERFACE, MqttAddress, parse_mqtt_url, place
-from bridge.consumer import Consumer, ConsumerOptions, Door, in_words
-from bridge.decoding import Decoder
-from bridge.decoding.json_decoder import JsonDecoder
-from bridge.doors import close_all, drain, open_door
-from bridge.embedded import MQTT_VERSION, EmbeddedBroker
-from bridge.errors import SettingsError
-from bridge.handoff import Handoff
-from bridge.hub import Hub
-from bridge.listener import bind, raise_file_limit, tls_context
-from bridge.logs import Logs
-from bridge.operations import Operations
-from bridge.paseto import KeyRing
-from bridge.selection import Groups
+from bridge.access.authenticator import Authenticator, load_groups
+from bridge.access.paseto import KeyRing
+from bridge.core.device_ids import Groups
+from bridge.core.errors import SettingsError
+from bridge.core.setting_types import EMBEDDED, EVERY_INTERFACE, MqttAddress, parse_mqtt_url, place
+from bridge.ingest.decoding import Decoder
+from bridge.ingest.decoding.json_decoder import JsonDecoder
+from bridge.ingest.handoff import Handoff
+from bridge.ingest.mqtt import Consumer, ConsumerOptions, Door, in_words
+from bridge.ingest.mqtt.embedded import MQTT_VERSION, EmbeddedBroker
+from bridge.server.lifecycle import close_all, drain, open_door
+from bridge.server.listener import bind, raise_file_limit, tls_context
+from bridge.server.logs import Logs
+from bridge.server.operations import Operations
 from bridge.settings import PREFIX, Settings
-from bridge.stream import HUB, ROUTES
+from bridge.stream.endpoints import HUB, ROUTES
+from bridge.stream.hub import Hub
 from share.service import CLOSING_SECONDS, ROUTES_OFF, Sharing, sharing
 
 log = logging.getLogger("bridge.app")

@@ -22,7 +22,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from bridge.checks import (
+from bridge.core.errors import SettingsError
+from bridge.core.setting_types import (
     check_host,
     check_network,
     check_origin,
@@ -32,8 +33,7 @@ from bridge.checks import (
     parse_mqtt_url,
     split_list,
 )
-from bridge.errors import SettingsError
-from bridge.share_settings import Count, Names, Secrets, ShareSettings
+from share.settings import Count, Names, Secrets, ShareSettings
 
 PREFIX = "BRIDGE_"
 CONFIG_VARIABLE = "BRIDGE_CONFIG"

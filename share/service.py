@@ -9,24 +9,24 @@ from typing import Final
 
 from aiohttp import web
 
-from bridge.decoding.position import PositionReader
-from bridge.errors import SettingsError, StartError
-from bridge.hub import Hub
-from bridge.paseto import KeyRing
+from bridge.access.paseto import KeyRing
+from bridge.core.errors import SettingsError, StartError
+from bridge.ingest.decoding.position import PositionReader
+from bridge.server.http import Problem
 from bridge.settings import Settings
-from share import worker
-from share.database_url import check_database_url
-from share.desk import Desk
-from share.errors import StorageError
-from share.http import Problem
-from share.limits import DAY_SECONDS
-from share.links import CLOSE_SECONDS, Links
-from share.operator_routes import OperatorRoutes
-from share.page import Page
-from share.passwords import Passwords
-from share.public_routes import PublicRoutes
-from share.rooms import Rooms
-from share.seams import Store
+from bridge.storage import worker
+from bridge.storage.database_url import check_database_url
+from bridge.stream.hub import Hub
+from share.api.operator_routes import OperatorRoutes
+from share.api.passwords import Passwords
+from share.api.public_routes import PublicRoutes
+from share.links.links import CLOSE_SECONDS, Links
+from share.links.ports import Store
+from share.model.errors import StorageError
+from share.model.limits import DAY_SECONDS
+from share.page.page import Page
+from share.stream.entry import Desk
+from share.stream.rooms import Rooms
 
 REMEMBERED_POSITIONS: Final = 32
 """Payloads whose position is kept for the next channel of the same device: 4 MiB of the largest, by default."""
@@ -70,7 +70,7 @@ class Sharing:
 @asynccontextmanager
 async def sharing(hub: Hub) -> AsyncIterator[Sharing]:
     """Share links from start to stop. SettingsError or StartError when they cannot be."""
-    from share.store import Store as Database  # SQLAlchemy takes a third of a second, which others need not wait
+    from share.store.store import Store as Database  # SQLAlchemy takes a third of a second, which others need not wait
 
     ring, url = share_ring(hub.settings), database_url(hub.settings)
     store, passwords = Database(url), Passwords()

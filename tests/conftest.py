@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from bridge.auth import redact
-from share.links import Links
-from share.passwords import Passwords
+from bridge.access.authenticator import redact
+from share.api.passwords import Passwords
+from share.links.links import Links
 
 OURS = ("bridge", "share", "aiohttp", "asyncio", "alembic", "amqtt", "paho", "transitions")
 """Loggers that a server's log at DEBUG holds: ours, and those of what a server is made of; not the tests' own tools.

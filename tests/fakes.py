@@ -9,7 +9,7 @@ from typing import Any
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from bridge.telemetry import Kind, Telemetry
+from bridge.core.telemetry import Kind, Telemetry
 
 
 def frames_in(data: bytes) -> list[Frame]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bridge.auth import mint
-from bridge.paseto import KeyRing, generate_key
+from bridge.access.authenticator import mint
+from bridge.access.paseto import KeyRing, generate_key
 from tests.mosquitto import find_program
 from tests.waiting import wait_until
 

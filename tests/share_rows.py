@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from share.grant import FIELDS, Destination, Grant
-from share.record import EndReason, Share
+from share.model.grant import FIELDS, Destination, Grant
+from share.model.share import EndReason, Share
 
 NOW: Final = 1_800_000_000.0
 

@@ -9,13 +9,20 @@ from typing import Any, Final
 
 import pyseto
 
-from bridge.encoding import timestamp
-from bridge.paseto import KeyRing, generate_key
-from bridge.selection import is_device_id
-from share.aliases import tells
-from share.grant import FIELDS
-from share.limits import MAX_DELAY_SECONDS, MAX_DEVICES, MAX_LABEL_CHARS, MAX_PRECISION_M, MAX_TRAIL, MIN_PRECISION_M
-from share.tokens import AUDIENCE_SHARE, Ticket, verify
+from bridge.access.paseto import KeyRing, generate_key
+from bridge.core.device_ids import is_device_id
+from bridge.protocol.frames import timestamp
+from share.model.aliases import tells
+from share.model.grant import FIELDS
+from share.model.limits import (
+    MAX_DELAY_SECONDS,
+    MAX_DEVICES,
+    MAX_LABEL_CHARS,
+    MAX_PRECISION_M,
+    MAX_TRAIL,
+    MIN_PRECISION_M,
+)
+from share.stream.tokens import AUDIENCE_SHARE, Ticket, verify
 
 NOW: Final = 1_900_000_000.0
 MAX_SECONDS: Final = 30 * 86_400.0

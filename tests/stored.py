@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bridge.deadlines import Deadlines
-from share.draft import Draft
-from share.errors import GoneError, StorageError
-from share.grant import Grant
-from share.links import Links
-from share.record import EndReason, Share, Status
+from bridge.stream.deadlines import Deadlines
+from share.links.links import Links
+from share.model.draft import Draft
+from share.model.errors import GoneError, StorageError
+from share.model.grant import Grant
+from share.model.share import EndReason, Share, Status
 from tests.fakes import Clock, Timers
 
 NOW = 1_900_000_000.0

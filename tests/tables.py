@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from bridge.closing import CloseReason
+from bridge.protocol.closing import CloseReason
 from bridge.settings import PREFIX, Settings
 
 README = Path(__file__).parent.parent / "README.md"

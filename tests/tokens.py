@@ -8,8 +8,8 @@ from typing import Any
 import pyseto
 import pytest
 
-from bridge.errors import TokenError
-from bridge.paseto import KeyRing, generate_key
+from bridge.access.paseto import KeyRing, generate_key
+from bridge.core.errors import TokenError
 
 KEY, OTHER_KEY = generate_key(), generate_key()
 SECRET_KEY = (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.fake_mqtt import GRANTED, NOT_AUTHORIZED, FakeMqtt, Link
+from tests.functional.ingest.fake_mqtt import GRANTED, NOT_AUTHORIZED, FakeMqtt, Link
 from tests.mosquitto import Credentials, MosquittoServer
 from tests.ports import free_port
 from tests.real.conftest import StartMosquitto

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.paseto import KeyRing
+from bridge.access.paseto import KeyRing
 from tests.mosquitto import Credentials, MosquittoServer
 from tests.ports import free_port
 from tests.real.conftest import StartMosquitto

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from bridge.telemetry import UpstreamState
-from tests.functional.fake_mqtt import consuming, lines, options
+from bridge.core.telemetry import UpstreamState
+from tests.functional.ingest.fake_mqtt import consuming, lines, options
 from tests.mosquitto import MosquittoServer
 from tests.real.conftest import StartMosquitto
 from tests.sockets import open_files
@@ -70,7 +70,7 @@ def test_a_paused_mqtt_broker_is_noticed_within_two_keep_alives(
     start_mosquitto: StartMosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A half-open link brings no end by itself; data comes again when the MQTT broker does."""
-    monkeypatch.setattr("bridge.consumer.link.KEEPALIVE_SECONDS", KEEPALIVE_SECONDS)
+    monkeypatch.setattr("bridge.ingest.mqtt.link.KEEPALIVE_SECONDS", KEEPALIVE_SECONDS)
     mosquitto = start_mosquitto(extra=("log_type all",))
     with consuming(options(mosquitto.port)) as (consumer, collected):
         wait_until(lambda: pings_of_one_link(mosquitto) >= 2, what=mosquitto.log)
@@ -100,7 +100,7 @@ def test_two_consumers_with_one_client_id_come_back_ever_less_often(
         bounds.append(min(cap, base * 2.0**attempt))
         return 0.02
 
-    monkeypatch.setattr("bridge.consumer.thread.full_jitter", jitter)
+    monkeypatch.setattr("bridge.ingest.mqtt.consumer.full_jitter", jitter)
     given = options(mosquitto.port)
     with consuming(given), consuming(given):
         wait_until(lambda: max(bounds, default=0) >= 30)
@@ -113,7 +113,7 @@ def test_a_flapping_mqtt_broker_grows_nothing_and_doubles_nothing(
     mosquitto: MosquittoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After many restarts: the same threads and files, and each message once."""
-    monkeypatch.setattr("bridge.consumer.thread.full_jitter", lambda *_: 0.01)
+    monkeypatch.setattr("bridge.ingest.mqtt.consumer.full_jitter", lambda *_: 0.01)
     with consuming(options(mosquitto.port)) as (consumer, collected):
         wait_until(lambda: consumer.statistics().ready)
         threads, files = set(threading.enumerate()), open_files()

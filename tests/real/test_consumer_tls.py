@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.checks import MqttAddress
-from bridge.consumer import ConsumerOptions
-from tests.functional.fake_mqtt import consuming, lines
+from bridge.core.setting_types import MqttAddress
+from bridge.ingest.mqtt import ConsumerOptions
+from tests.functional.ingest.fake_mqtt import consuming, lines
 from tests.mosquitto import Credentials, MosquittoServer, make_credentials
 from tests.real.conftest import StartMosquitto
 from tests.serving import StartServing

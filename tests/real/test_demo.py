@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.paseto import generate_key
+from bridge.access.paseto import generate_key
 from tests.serving import ROOT, Process, environment, run
 from tests.sockets import Crowd, LeanSocket, handshake
 

@@ -31,7 +31,7 @@ GROWTH_SECONDS = 5.0
 NOISE_LINES = 100_000
 NOISE = f"""
 import logging, sys, threading, time
-from bridge.cli import main
+from bridge.cli.main import main
 
 def noise():
     while not logging.getLogger().handlers:

@@ -15,11 +15,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from bridge.auth import mint
-from bridge.encoding import timestamp
-from bridge.paseto import KeyRing, generate_key
-from share.tokens import AUDIENCE_SHARE
-from share.tokens import mint as mint_share
+from bridge.access.authenticator import mint
+from bridge.access.paseto import KeyRing, generate_key
+from bridge.protocol.frames import timestamp
+from share.stream.tokens import AUDIENCE_SHARE
+from share.stream.tokens import mint as mint_share
 from tests.mosquitto import MosquittoServer
 from tests.parts import lacking
 from tests.real.conftest import need

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from share.page import load_texts
+from share.page.page import load_texts
 from tests.real.share_page.browser import DESKTOP, SharePage
 from tests.real.share_page.fake_share import FakeShare
 from tests.real.share_page.fixtures import chromium, page, phone

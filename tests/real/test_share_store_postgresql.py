@@ -15,14 +15,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 
-from bridge.errors import StartError
-from share import database
-from share.database import open_database
-from share.errors import StorageError
-from share.record import EndReason, Share, Status
-from share.store import Store
-from share.tables import metadata
-from share.worker import Worker
+from bridge.core.errors import StartError
+from bridge.storage import database
+from bridge.storage.database import open_database
+from bridge.storage.worker import Worker
+from share.model.errors import StorageError
+from share.model.share import EndReason, Share, Status
+from share.store.store import Store
+from share.store.tables import metadata
 from tests.parts import lacking
 from tests.postgresql import PASSWORD, PostgreSQLServer, find_postgresql
 from tests.share_rows import NOW, a_share, shares
@@ -209,7 +209,7 @@ async def test_a_server_that_hangs_is_not_waited_for(
     url: str, server: PostgreSQLServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host that answers while its database does not: the caller is told, it is not done later, and all goes on."""
-    monkeypatch.setattr("share.store.Worker", partial(Worker, answer_seconds=0.1))
+    monkeypatch.setattr("share.store.store.Worker", partial(Worker, answer_seconds=0.1))
     monkeypatch.setattr(database, "STATEMENT_SECONDS", 0.0)  # 0: PostgreSQL's own limit is off
     store = Store(url)
     await store.open()

@@ -12,9 +12,10 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from bridge import doors, listener
-from bridge.doors import close_all, open_door
-from bridge.listener import bind, tls_context
+from bridge.server import lifecycle as doors
+from bridge.server import listener
+from bridge.server.lifecycle import close_all, open_door
+from bridge.server.listener import bind, tls_context
 from tests.mosquitto import Credentials
 
 HEAD_SECONDS = 0.5

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bridge.fleet import Fleet
-from bridge.simulate import Simulator
+from bridge.cli.fleet import Fleet
+from bridge.cli.simulate import Simulator
 from tests.mosquitto import Credentials, MosquittoServer
 from tests.real.conftest import StartMosquitto
 from tests.waiting import wait_until
@@ -133,7 +133,7 @@ def test_stop_is_quick_with_and_without_a_broker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """At once, also in the middle of a back-off of ten minutes, and twice."""
-    monkeypatch.setattr("bridge.simulate.full_jitter", lambda *_: 600.0)
+    monkeypatch.setattr("bridge.cli.simulate.full_jitter", lambda *_: 600.0)
     connected, _ = start_simulator(mosquitto.url())
     wait_until(lambda: connected.statistics().connected)
     alone, lines = start_simulator("mqtt://127.0.0.1:1")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge import limits
-from bridge.closing import CloseReason
-from bridge.errors import PayloadCause
-from share.page import load_texts
+from bridge.core import limits
+from bridge.core.errors import PayloadCause
+from bridge.protocol.closing import CloseReason
+from share.page.page import load_texts
 from tests.tables import README, closing_table, settings_table
 
 ROOT = README.parent

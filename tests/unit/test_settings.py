@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.errors import SettingsError
+from bridge.core.errors import SettingsError
 from bridge.settings import PREFIX, Settings, given_variables, load_settings
 
 KEY = "k4.local.c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I"

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bridge.cli import main
+from bridge.cli.main import main
 
 TOKEN = "v4.local.only-for-tests"
 CODE = "the-code-of-the-link"

@@ -12,16 +12,16 @@ import orjson
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from bridge.access.authenticator import mint
+from bridge.access.paseto import KeyRing, generate_key
 from bridge.app import authenticator_of
-from bridge.auth import mint
-from bridge.hub import Hub
-from bridge.paseto import KeyRing, generate_key
 from bridge.settings import load_settings
-from share.errors import BusyError
-from share.limits import DAY_SECONDS
-from share.links import Links
-from share.operator_routes import PATH, OperatorRoutes
-from share.seams import Store
+from bridge.stream.hub import Hub
+from share.api.operator_routes import PATH, OperatorRoutes
+from share.links.links import Links
+from share.links.ports import Store
+from share.model.errors import BusyError
+from share.model.limits import DAY_SECONDS
 from tests.stored import FakeAudience, FakeStore
 
 KEY = generate_key()

@@ -7,7 +7,7 @@ import re
 import pytest
 from aiohttp import web
 
-from share.command_client import MAX_PAGES
+from share.cli.client import MAX_PAGES
 from tests.functional.share.fake_operator_api import (
     COMMANDS,
     CREATE,

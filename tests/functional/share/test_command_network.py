@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from share.command_client import MAX_ANSWER_BYTES, Client, ServerError
+from share.cli.client import MAX_ANSWER_BYTES, Client, ServerError
 from tests.functional.share.fake_operator_api import COMMANDS, TOKEN, FakeOperatorApi, run_command
 from tests.ports import free_port
 

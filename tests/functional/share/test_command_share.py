@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from share.command_view import local_time
+from share.cli.view import local_time
 from tests.functional.share.fake_operator_api import CODE, TOKEN, FakeOperatorApi, run_command, share
 from tests.serving import RUN_SECONDS, command, environment, run
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from bridge.claims import parse_time
-from share import links
-from share.store import Store
+from bridge.access.claims import parse_time
+from share.links import links
+from share.store.store import Store
 from tests.functional.share.operators import Operators, operators
 from tests.stored import FakeStore
 

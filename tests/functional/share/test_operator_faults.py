@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from share.operator_routes import PATH
+from share.api.operator_routes import PATH
 from tests.functional.share.operators import operators, untouched
 from tests.functional.stream.served import eventually
 from tests.stored import FakeStore

@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from share.limits import MAX_BODY_BYTES
-from share.operator_routes import PATH
+from share.api.operator_routes import PATH
+from share.model.limits import MAX_BODY_BYTES
 from tests.functional.share.operators import Operators, operators, untouched
 from tests.stored import FakeStore
 
@@ -215,7 +215,7 @@ async def test_body_is_bounded(office: Operators) -> None:
 
 async def test_slow_body_is_given_up(office: Operators, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection is not held for who says nothing."""
-    monkeypatch.setattr("share.http.BODY_SECONDS", 0.05)
+    monkeypatch.setattr("bridge.server.http.BODY_SECONDS", 0.05)
     never = asyncio.Event()
 
     async def stalled() -> AsyncIterator[bytes]:

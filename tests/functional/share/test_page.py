@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 
-from share.page import LANGUAGES, Page, choose_language, load_texts
+from share.page.page import LANGUAGES, Page, choose_language, load_texts
 
 TILES = "https://{s}.tiles.example.com/{z}/{x}/{y}.png?key=abc"
 CREDIT = '&copy; <a href="https://maps.example.com/terms">Maps</a> <b onclick=x>people</b><script>alert(1)</script>'

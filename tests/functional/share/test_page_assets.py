@@ -13,8 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 
-from share.page import _ASSETS, Page
-from share.tiles import read_attribution, tile_origins
+from share.page.page import _ASSETS, Page
+from share.page.tiles import read_attribution, tile_origins
 
 page_of = partial(Page, silent_seconds=120.0)
 Client = TestClient[web.Request, web.Application]
@@ -103,7 +103,7 @@ def test_the_version_is_of_the_content() -> None:
 
 def test_the_static_folder_holds_only_what_is_used() -> None:
     """Each file is on the list, or is what the page is made from."""
-    names = {entry.name for entry in (files("share") / "static").iterdir()}
+    names = {entry.name for entry in (files("share.page") / "static").iterdir()}
     assert names == {name for name in _ASSETS if not name.startswith("leaflet.")} | {"page.html", "texts.json"}
 
 

@@ -15,18 +15,18 @@ from unittest.mock import Mock
 
 from aiohttp import web
 
+from bridge.access.authenticator import mint
+from bridge.access.paseto import KeyRing, generate_key
 from bridge.app import authenticator_of, groups_of
-from bridge.auth import mint
-from bridge.consumer import ConsumerStatistics
-from bridge.doors import Door, close_all, drain, open_door
-from bridge.handoff import Handoff
-from bridge.hub import Hub
-from bridge.listener import bind
-from bridge.operations import Operations
-from bridge.paseto import KeyRing, generate_key
+from bridge.core.telemetry import Kind, Telemetry, UpstreamState
+from bridge.ingest.handoff import Handoff
+from bridge.ingest.mqtt import ConsumerStatistics
+from bridge.server.lifecycle import Door, close_all, drain, open_door
+from bridge.server.listener import bind
+from bridge.server.operations import Operations
 from bridge.settings import load_settings
-from bridge.stream import HUB, ROUTES
-from bridge.telemetry import Kind, Telemetry, UpstreamState
+from bridge.stream.endpoints import HUB, ROUTES
+from bridge.stream.hub import Hub
 from tests.functional.stream.clients import Client
 from tests.functional.stream.raw import RawClient
 

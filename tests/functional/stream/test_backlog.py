@@ -9,9 +9,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bridge.doors import close_all, open_door
-from bridge.limits import LISTEN_BACKLOG
-from bridge.listener import bind
+from bridge.core.limits import LISTEN_BACKLOG
+from bridge.server.lifecycle import close_all, open_door
+from bridge.server.listener import bind
 
 SOMAXCONN = int(Path("/proc/sys/net/core/somaxconn").read_text())
 SACKED_OFFSET = 28

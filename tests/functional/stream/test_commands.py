@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bridge.limits import MAX_MESSAGE_BYTES, MAX_REF_CHARS
+from bridge.core.limits import MAX_MESSAGE_BYTES, MAX_REF_CHARS
 from tests.functional.stream.clients import devices, numbers
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.served import Bridge, happening, position

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.limits import AUTHENTICATE_SECONDS
-from bridge.paseto import KeyRing, generate_key
+from bridge.access.paseto import KeyRing, generate_key
+from bridge.core.limits import AUTHENTICATE_SECONDS
 from tests.fakes import Timers
 from tests.functional.stream.clients import Client
 from tests.functional.stream.conftest import StartBridge

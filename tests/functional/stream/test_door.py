@@ -7,7 +7,7 @@ import contextlib
 import aiohttp
 import pytest
 
-from bridge import session
+from bridge.stream import session
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.raw import TEXT
 from tests.functional.stream.served import Bridge, eventually

@@ -7,9 +7,9 @@ import asyncio
 import aiohttp
 import pytest
 
-from bridge import session
 from bridge.app import running
 from bridge.settings import load_settings
+from bridge.stream import session
 from tests.functional.stream.clients import Client
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.raw import CLOSE, RawClient

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pytest
 
-from bridge import session
+from bridge.stream import session
 from tests.functional.stream.clients import Client
 from tests.functional.stream.raw import CLOSE, TEXT
 from tests.functional.stream.served import Bridge, Clock, Lateness, eventually, open_sockets, position

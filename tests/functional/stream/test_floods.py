@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from bridge import session
-from bridge.limits import COMMANDS_BURST, MAX_RATE_LIMITED
+from bridge.core.limits import COMMANDS_BURST, MAX_RATE_LIMITED
+from bridge.stream import session
 from tests.functional.stream.raw import PING, PONG, TEXT, command, frame
 from tests.functional.stream.served import Bridge, eventually, position
 

@@ -10,8 +10,9 @@ import pytest
 import websockets.asyncio.client as stranger
 from websockets.exceptions import ConnectionClosedError
 
-from bridge import session, stream_socket
-from bridge.limits import MAX_MESSAGE_BYTES
+from bridge.core.limits import MAX_MESSAGE_BYTES
+from bridge.stream import session
+from bridge.stream import websocket as stream_socket
 from tests.functional.stream.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawClient, frame
 from tests.functional.stream.served import PATIENCE_SECONDS, Bridge, eventually, position
 

@@ -7,8 +7,8 @@ import json
 import pytest
 import websockets.asyncio.client as stranger
 
-from bridge.limits import COMMANDS_PER_SECOND, MAX_MESSAGE_BYTES
-from bridge.telemetry import Kind, Telemetry, UpstreamState
+from bridge.core.limits import COMMANDS_PER_SECOND, MAX_MESSAGE_BYTES
+from bridge.core.telemetry import Kind, Telemetry, UpstreamState
 from tests.functional.stream.clients import numbers
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.served import Bridge, happening, position, written

@@ -8,10 +8,10 @@ import aiohttp
 import pytest
 
 from bridge.app import running
-from bridge.dialogue import Dialogue
-from bridge.errors import StartError
+from bridge.core.errors import StartError
 from bridge.settings import load_settings
-from bridge.viewing import Viewing
+from bridge.stream.command_handler import Dialogue
+from bridge.stream.selection import Viewing
 from tests.functional.stream.served import KEY, Bridge, happening, position
 
 STATS = "/api/v1/stream/stats"

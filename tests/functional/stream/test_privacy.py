@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge.selection import Allowed
+from bridge.core.device_ids import Allowed
 from tests.functional.stream.clients import devices
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.served import Bridge, position, written

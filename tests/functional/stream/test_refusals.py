@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from bridge import listener, stream
-from bridge.paseto import KeyRing, generate_key
-from bridge.stream_socket import StreamSocket
+from bridge.access.paseto import KeyRing, generate_key
+from bridge.server import listener
+from bridge.stream import endpoints as stream
+from bridge.stream.websocket import StreamSocket
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.served import SECRETS, Bridge, eventually
 
@@ -87,7 +88,7 @@ async def test_refused_pages_are_counted_and_told_once_a_minute(
         origin = f"https://evil-{number}.example/\x85{'x' * 500}"
         assert (await client.request("GET", STREAM, Origin=origin))[0] == 403
     assert bridge.hub.admission.refused["origin"] == 5
-    lines = [record.getMessage() for record in caplog.records if record.name == "bridge.stream"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "bridge.stream.endpoints"]
     assert len(lines) == 1
     assert "Web pages refused: 1 " in lines[0]
     assert "https://evil-0.example" in lines[0]
@@ -102,7 +103,7 @@ async def test_full_server_says_so_once(start: StartBridge, caplog: pytest.LogCa
     for _ in range(5):
         client = await bridge.raw()
         assert (await client.request("GET", STREAM))[0] == 503
-    lines = [record.getMessage() for record in caplog.records if record.name == "bridge.stream"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "bridge.stream.endpoints"]
     assert len(lines) == 1
     assert re.search(r"Streams refused: 1 .*\(full\).*BRIDGE_MAX_CONNECTIONS", lines[0])
 
@@ -180,6 +181,6 @@ async def test_last_files_are_told_once(bridge: Bridge, caplog: pytest.LogCaptur
     """Whatever the loop makes of an accept() that fails, the operator has read why."""
     for _ in range(3):
         await bridge.join()
-    lines = [record.getMessage() for record in caplog.records if record.name == "bridge.listener"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "bridge.server.listener"]
     assert len(lines) == 1
     assert "BRIDGE_MAX_CONNECTIONS" in lines[0]

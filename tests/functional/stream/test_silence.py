@@ -7,8 +7,9 @@ import contextlib
 
 import pytest
 
-from bridge import heartbeat, listener
-from bridge.session import Session
+from bridge.server import listener
+from bridge.stream import heartbeat
+from bridge.stream.session import Session
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.raw import CLOSE, PING, PONG, TEXT, frame
 from tests.functional.stream.served import Bridge, eventually, open_sockets

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from bridge import session, subscription
-from bridge.session import Session
+from bridge.fanout import subscription
+from bridge.stream import session
+from bridge.stream.session import Session
 from tests.functional.stream.clients import numbers
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.raw import CLOSE, PING, TEXT, RawClient

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 import orjson
 from aiohttp import WSCloseCode, web
 
-from share.page import Page
+from share.page.page import Page
 from tests.ports import free_port
 from tests.waiting import DEADLINE_SECONDS
 

@@ -1,0 +1,209 @@
+"""What a token says: payload bytes → Claims, strictly, and whether they hold now. Pure: no crypto, no clock.
+
+Two questions, asked one after the other. Is the payload well-formed? ``parse_claims`` refuses the whole
+token for one wrong type: half a token is never obeyed. Does it hold here and now? ``check_claims``
+compares with the audience and the time it is given.
+
+A claim that is absent takes its default; a claim that is there, even as null, must have its type. Claims
+that we do not know are ignored. No error ever quotes a value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final, NoReturn, TypeVar, cast
+
+from bridge.core.device_ids import DEVICE_ID_RULE, is_pattern
+from bridge.core.errors import TokenError
+from bridge.core.limits import MAX_TOKEN_BYTES
+
+AUDIENCE_ACCESS: Final = "telemetry-bridge"
+"""``aud`` of access tokens. Ours always carry it; another maker's may leave it out, but not differ."""
+SCOPES: Final = frozenset({"stream", "share", "publish", "ingest", "admin"})
+"""Every scope that means something. Others are ignored, so that an older bridge takes a newer maker's token."""
+DEFAULT_SCOPES: Final = frozenset({"stream"})
+"""Scopes of a token without ``scope``: reading, the least that a maker of tokens can have meant. Ours always say."""
+LEEWAY_SECONDS: Final = 5.0
+"""How far the maker's clock may run ahead of ours. For ``nbf`` and ``iat`` only: ``exp`` is kept to the instant."""
+MAX_TOKEN_SECONDS: Final = 24 * 60 * 60
+"""The longest life of a token that we mint: it cannot be called back, so a lost one works for a day at most."""
+MAX_CLAIM_CHARS: Final = 256
+"""Length of ``sub``, ``jti``, ``aud``, a group or a scope: an e-mail address is at most 254. They reach the log."""
+
+_FIRST_TIME: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LAST_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+"""Beyond these a time could not be told to a client."""
+_T = TypeVar("_T")
+_NOTHING: Final[tuple[str, ...]] = ()
+
+# RFC 3339 section 5.6, "date-time". [0-9] and not \d, which takes the digits of every script.
+_DATE_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?"
+    r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """A well-formed payload. Times are wall-clock UTC in seconds since the epoch."""
+
+    subject: str
+    expires_at: float
+    valid_at: float | None = None
+    issued_at: float | None = None
+    audience: str | None = None
+    token_id: str = ""
+    devices: tuple[str, ...] = ()
+    groups: frozenset[str] = frozenset()
+    scopes: frozenset[str] = DEFAULT_SCOPES
+
+
+def parse_claims(payload: bytes) -> Claims:
+    """The claims of a verified payload.
+
+    ``sub`` and ``exp`` are required. ``devices`` is a list of ids and patterns, ``groups`` a list of
+    names, ``scope`` a list or one text with spaces between (RFC 6749 section 3.3). Anything else is a
+    TokenError ``token_invalid`` whose detail names the claim.
+    """
+    try:
+        claims = parse_object(payload)
+        return Claims(
+            subject=claim(claims, "sub", text_value),
+            expires_at=claim(claims, "exp", parse_time),
+            valid_at=optional(claims, "nbf", parse_time, None),
+            issued_at=optional(claims, "iat", parse_time, None),
+            audience=optional(claims, "aud", text_value, None),
+            token_id=optional(claims, "jti", text_value, ""),
+            devices=optional(claims, "devices", _patterns, _NOTHING),
+            groups=frozenset(optional(claims, "groups", _texts, _NOTHING)),
+            scopes=optional(claims, "scope", _scopes, DEFAULT_SCOPES),
+        )
+    except ValueError as error:
+        raise TokenError("token_invalid", str(error)) from None
+
+
+def check_claims(claims: Claims, *, now: float, audience: str, max_seconds: float | None = None) -> None:
+    """Raise TokenError unless the claims hold for ``audience`` at ``now`` (seconds since the epoch).
+
+    Another audience is ``token_invalid``; ``now >= exp`` is ``token_expired``; ``nbf`` or ``iat`` more
+    than LEEWAY_SECONDS ahead is ``token_not_yet_valid``. ``max_seconds`` bounds the life from ``iat``,
+    or what is left of it where the maker gave no ``iat``; None sets no bound.
+    """
+    if claims.audience is not None and claims.audience != audience:
+        raise TokenError("token_invalid", "aud names another audience")
+    check_times(now, expires_at=claims.expires_at, valid_at=claims.valid_at, issued_at=claims.issued_at)
+    if max_seconds is not None:
+        since = now if claims.issued_at is None else claims.issued_at
+        if claims.expires_at - since > max_seconds:
+            raise TokenError("token_invalid", f"lives longer than {max_seconds:.0f} s")
+
+
+def check_times(now: float, *, expires_at: float, valid_at: float | None, issued_at: float | None) -> None:
+    """The part of ``check_claims`` that is about time; all in seconds since the epoch."""
+    if now >= expires_at:
+        raise TokenError("token_expired", "exp has passed")
+    for name, at in (("nbf", valid_at), ("iat", issued_at)):
+        if at is not None and at - now > LEEWAY_SECONDS:
+            raise TokenError("token_not_yet_valid", f"{name} is in the future")
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """The JSON object in ``data``, or ValueError: not UTF-8, not JSON, NaN, a name twice, not an object.
+
+    A name twice is refused because readers differ on which one counts (RFC 8259 section 4).
+    """
+    if len(data) > MAX_TOKEN_BYTES:
+        raise ValueError(f"JSON of more than {MAX_TOKEN_BYTES} bytes")
+    try:
+        value = _decoder.decode(data.decode("utf-8"))
+    except (ValueError, RecursionError):  # not chained: the errors of json and of str.decode hold the text
+        raise ValueError("not strict JSON in UTF-8") from None
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - a wrong value from outside, not a wrong call
+    return value
+
+
+def parse_time(value: object) -> float:
+    """An RFC 3339 date-time with its zone, as seconds since the epoch; ValueError for all else.
+
+    Digits after the microsecond are dropped, which never prolongs a token. Leap seconds (``:60``) are
+    refused: POSIX time has none.
+    """
+    if not isinstance(value, str) or _DATE_TIME.fullmatch(value) is None:
+        raise ValueError("is not an RFC 3339 time with a zone, such as 2030-01-31T12:00:00Z")
+    try:
+        at = datetime.fromisoformat(value.upper()).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError("is not a date of the calendar") from None
+    if not _FIRST_TIME <= at <= _LAST_TIME:  # such as the first of the year 1, an hour east of UTC
+        raise ValueError("is not within the years 1 to 9999 of UTC")
+    return at
+
+
+def claim(claims: Mapping[str, Any], name: str, parse: Callable[[object], _T]) -> _T:
+    """The claim as ``parse`` gives it; ValueError, which names it, when it is missing or wrong."""
+    if name not in claims:
+        raise ValueError(f"{name} is missing")
+    try:
+        return parse(claims[name])
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
+
+
+def optional(claims: Mapping[str, Any], name: str, parse: Callable[[object], _T], default: _T) -> _T:
+    """The same, with ``default`` where it is missing; null is not missing."""
+    return claim(claims, name, parse) if name in claims else default
+
+
+def text_value(value: object) -> str:
+    """A short printable text; ValueError for all else."""
+    # isprintable also refuses lone surrogates, line breaks and escape sequences: these texts reach the log.
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_CLAIM_CHARS or not value.isprintable():
+        raise ValueError(f"is not a printable text of 1 to {MAX_CLAIM_CHARS} characters")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):  # of at most 512 entries: more do not fit MAX_TOKEN_BYTES
+        raise ValueError("is not a list")  # noqa: TRY004 - a wrong value from outside, not a wrong call
+    return tuple(dict.fromkeys(text_value(entry) for entry in value))
+
+
+def _patterns(value: object) -> tuple[str, ...]:
+    entries = _texts(value)
+    for position, entry in enumerate(cast("list[str]", value), start=1):  # as the maker counts, doubles and all
+        if not is_pattern(entry):
+            raise ValueError(f"entry {position} is neither a device id nor a pattern: use {DEVICE_ID_RULE}")
+    return entries
+
+
+def _scopes(value: object) -> frozenset[str]:
+    # Present but empty means no scope at all, unlike absent.
+    return _shared(SCOPES.intersection(_texts(value.split() if isinstance(value, str) else value)))
+
+
+@lru_cache(maxsize=1 << len(SCOPES))
+def _shared(scopes: frozenset[str]) -> frozenset[str]:
+    """One set for all tokens with the same scopes: a stream keeps it as long as it lives."""
+    return scopes
+
+
+def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An ``object_pairs_hook`` of json: ValueError for a name twice, since readers differ on which one counts."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError
+    return fields
+
+
+def refuse_constant(_: str) -> NoReturn:
+    """A ``parse_constant`` of json: NaN and the infinities are no JSON."""
+    raise ValueError
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=unique_members, parse_constant=refuse_constant)

@@ -1,0 +1,1 @@
+"""The vocabulary: telemetry and positions, device ids, errors, limits, times. No I/O, no clock."""

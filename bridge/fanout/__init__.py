@@ -1,0 +1,1 @@
+"""Device → cohorts → bounded queues."""

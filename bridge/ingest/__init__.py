@@ -1,0 +1,1 @@
+"""MQTT bytes → Telemetry at the loop's door."""

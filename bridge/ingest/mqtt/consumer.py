@@ -1,0 +1,288 @@
+"""The consumer: one thread that reads the MQTT broker and puts decoded telemetry into the handoff.
+
+It drives paho through its external-loop calls with ``selectors`` (epoll). paho's own loop waits with
+``select.select``, which fails for ever once the process holds about 1,020 files: the first restart of
+the MQTT broker under so many WebSockets would end all data (eclipse-paho/paho.mqtt.python#819). No
+exception ends the thread: each is counted, the connection is dropped and made anew with full-jitter
+back-off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import selectors
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import paho.mqtt.client as paho
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from bridge.core.backoff import full_jitter
+from bridge.core.errors import PayloadCause, PayloadError
+from bridge.core.telemetry import Telemetry, UpstreamState
+from bridge.ingest.decoding import Decoder
+from bridge.ingest.mqtt.link import LiftedSocket, in_words, make_client
+from bridge.ingest.mqtt.options import CONNECT_SECONDS, TICK_SECONDS, ConsumerOptions, ConsumerStatistics, lost_text
+from bridge.ingest.mqtt.packets import MalformedPacketError, Publish
+
+log = logging.getLogger("bridge.ingest.mqtt")
+
+REFUSED_SECONDS: Final = 60.0
+"""Longest wait after a refusal (password, client id, topic filter): a person must act first."""
+STABLE_SECONDS: Final = 10.0
+"""A link that lasted this long makes the next loss the first one again; a flapping broker is tried ever less often."""
+
+
+class Door(Protocol):
+    """The part of the handoff that the thread uses."""
+
+    def put(self, batch: list[Telemetry]) -> None: ...
+    def signal(self, state: UpstreamState) -> None: ...
+
+
+@dataclass(slots=True)
+class _State:
+    """Written by the thread only, read by anyone: single attributes, so no lock is needed."""
+
+    connected: bool = False
+    granted: bool = False
+    tick_at: float = 0.0
+    received: int = 0
+    connects: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+    detail: str = "not started"
+
+
+class Consumer:
+    """Owns the thread. ``start`` and ``stop`` are for the loop's side; ``stop`` is bounded in time."""
+
+    def __init__(self, options: ConsumerOptions, decoder: Decoder, door: Door) -> None:
+        """OSError when the CA file cannot be read; nothing is connected yet."""
+        self._options = options
+        self._decode = decoder.decode
+        self._door = door
+        self._state = _State()
+        self._client = make_client(options)
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_disconnect = self._on_disconnect
+        self._stopping = threading.Event()
+        self._wake = os.pipe()
+        self._thread = threading.Thread(target=self._run, name="mqtt-consumer", daemon=True)
+        self._failures = 0
+        self._granted_at: float | None = None
+        self._subscribe_id: int | None = None
+        self._wanting = options.topics
+        self._answer_deadline = 0.0
+        self._refusal = ""
+        self._lost = ""
+
+    def start(self) -> None:
+        self._state.tick_at = time.monotonic()
+        self._thread.start()
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """Disconnect and end the thread, in ``timeout`` seconds at most. May be called twice."""
+        if not self._stopping.is_set():
+            os.write(self._wake[1], b"x")  # first: once ``_stopping`` is set the thread may close the pipe
+            self._stopping.set()
+            if self._thread.ident is None:  # never started, so nobody else will
+                self._close_pipe()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _close_pipe(self) -> None:
+        for end in self._wake:
+            os.close(end)
+
+    def statistics(self) -> ConsumerStatistics:
+        state = self._state
+        return ConsumerStatistics(
+            alive=self._thread.is_alive(),
+            connected=state.connected,
+            subscribed=state.granted,
+            tick_age=time.monotonic() - state.tick_at,
+            received=state.received,
+            connects=state.connects,
+            # Plain strings, since orjson takes no others as keys; of a copy, since the thread goes on counting.
+            refused={str(cause): count for cause, count in dict(state.causes).items()},
+            detail=state.detail,
+            failures=self._failures + bool(self._refusal),
+        )
+
+    # --- the thread ---------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._lost = self._refusal = ""
+            try:
+                self._one_connection()
+            except BaseException as error:  # whatever it was, the thread must live: the stream hangs on it
+                self._state.causes["link_error"] += 1
+                self._lost = self._lost or in_words(error)
+                if not isinstance(error, OSError | MalformedPacketError):
+                    log.exception("The MQTT link failed in a way that nobody foresaw; it will be made anew")
+            self._leave()
+            self._pause()
+        self._state.detail = "stopped"
+        self._close_pipe()
+
+    def _one_connection(self) -> None:
+        """From connect to loss. Returns when the link is gone or the process stops."""
+        lifted = self._client.open(self._options.address)
+        self._answer_deadline = time.monotonic() + CONNECT_SECONDS
+        misc_at = 0.0
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake[0], selectors.EVENT_READ)
+            key = selector.register(lifted, selectors.EVENT_READ)
+            while not self._stopping.is_set() and self._client.socket() is not None:
+                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._client.want_write() else 0)
+                if events != key.events:
+                    key = selector.modify(lifted, events)
+                ready = selector.select(0 if lifted.buffered() else TICK_SECONDS)
+                now = time.monotonic()
+                for ready_key, mask in ready:
+                    if ready_key is key and mask & selectors.EVENT_WRITE:
+                        self._client.loop_write()
+                self._state.tick_at = now
+                self._read(lifted)
+                if now >= misc_at:
+                    misc_at = now + TICK_SECONDS
+                    self._client.loop_misc()
+                    self._check_answer()
+
+    def _read(self, lifted: LiftedSocket) -> None:
+        """Read once, hand over what came."""
+        publishes = lifted.fill()
+        if publishes:
+            self._take(publishes)
+        oversize = lifted.lifter.take_oversize()
+        for packet_id in oversize:
+            self._state.received += 1
+            self._state.causes[PayloadCause.OVERSIZE] += 1
+            self._acknowledge(packet_id)
+        while lifted.has_packet() or lifted.ended:
+            if self._client.loop_read() != paho.MQTT_ERR_SUCCESS or self._client.socket() is None:
+                break
+
+    def _take(self, publishes: list[Publish]) -> None:
+        """Decode a batch and hand it over. A bad message, or a bug in a decoder, costs that message only."""
+        batch: list[Telemetry] = []
+        append, decode, causes = batch.append, self._decode, self._state.causes
+        for topic, payload, retain, packet_id in publishes:
+            try:
+                append(decode(topic, payload, retain))
+            except PayloadError as error:
+                causes[error.cause] += 1
+            except BaseException:  # a decoder may be anyone's: not even SystemExit may end the thread
+                causes[PayloadCause.DECODER_BUG] += 1
+                if causes[PayloadCause.DECODER_BUG] == 1:
+                    log.exception("A decoder failed; the message is dropped, and further failures are only counted")
+            if packet_id:
+                self._acknowledge(packet_id)
+        self._state.received += len(publishes)
+        if batch:
+            self._door.put(batch)
+
+    def _acknowledge(self, packet_id: int) -> None:
+        if packet_id:
+            self._client.ack(packet_id, 1)
+
+    def _check_answer(self) -> None:
+        """Drop a link whose CONNACK or SUBACK does not come; ask again for what was refused."""
+        if self._state.granted or time.monotonic() < self._answer_deadline:
+            return
+        if self._refusal:
+            self._subscribe()  # the refused ones only: the others' retained messages would all come again
+        else:
+            raise TimeoutError(f"no answer to CONNECT or SUBSCRIBE within {CONNECT_SECONDS:g} s")
+
+    def _leave(self) -> None:
+        """After every connection: no socket left behind, everyone told, once."""
+        state = self._state
+        was_up = state.granted
+        state.connected = state.granted = False
+        state.detail = self._lost or "connection lost"
+        with contextlib.suppress(Exception):
+            if self._stopping.is_set():
+                self._client.disconnect()
+                self._client.loop_write()
+        with contextlib.suppress(Exception):
+            if self._client.lifted is not None:
+                self._client.lifted.close()
+        if self._stopping.is_set():
+            return
+        if was_up:
+            self._door.signal(UpstreamState.DOWN)
+        if was_up or self._failures == 0:
+            log.warning("The MQTT broker at %s is not available: %s", self._options.address, state.detail)
+
+    def _pause(self) -> None:
+        """Wait before the next attempt; longer where only a person can help."""
+        refused = bool(self._refusal)
+        if self._granted_at is not None and time.monotonic() - self._granted_at > STABLE_SECONDS:
+            self._failures = 0
+        self._granted_at = None
+        base = REFUSED_SECONDS / 4 if refused else 0.5
+        wait = full_jitter(self._failures, random.uniform, base, REFUSED_SECONDS if refused else 30.0)
+        self._failures += 1
+        until = time.monotonic() + wait
+        while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
+            self._state.tick_at = time.monotonic()
+            self._stopping.wait(min(left, TICK_SECONDS))
+
+    # --- paho's callbacks: on the thread --------------------------------------------------------------
+
+    def _on_connect(self, _c: paho.Client, _u: Any, _f: Any, reason: ReasonCode, _p: Properties | None) -> None:
+        if reason.is_failure:
+            self._refusal = self._lost = (
+                f"it refused the connection ({reason}); check BRIDGE_MQTT_URL and its passwords"
+            )
+            return
+        self._state.connected = True
+        self._state.connects += 1
+        self._state.detail = "connected"
+        self._wanting = self._options.topics
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        """On every connect: sessions are clean, so the MQTT broker has forgotten the last time."""
+        filters = [(topic, self._options.qos) for topic in self._wanting]
+        self._subscribe_id = self._client.subscribe(filters)[1]
+        self._answer_deadline = time.monotonic() + (REFUSED_SECONDS if self._refusal else CONNECT_SECONDS)
+
+    def _on_subscribe(
+        self, _c: paho.Client, _u: Any, mid: int, reasons: list[ReasonCode], _p: Properties | None
+    ) -> None:
+        if mid != self._subscribe_id:
+            return
+        refused = tuple(topic for topic, reason in zip(self._wanting, reasons, strict=False) if reason.is_failure)
+        if refused:
+            self._wanting = refused
+            refusal = f"it refused the subscription to {', '.join(refused)}; check its access list"
+            if refusal != self._refusal:
+                log.error("The MQTT broker at %s: %s", self._options.address, refusal)
+            self._refusal = self._state.detail = refusal
+            self._answer_deadline = time.monotonic() + REFUSED_SECONDS
+            return
+        self._refusal = ""
+        self._granted_at = time.monotonic()
+        self._state.granted = True
+        self._state.detail = "subscribed"
+        log.info("Subscribed at the MQTT broker %s to %s", self._options.address, ", ".join(self._options.topics))
+        self._door.signal(UpstreamState.UP)
+
+    def _on_disconnect(self, _c: paho.Client, _u: Any, flags: Any, reason: ReasonCode, _p: Properties | None) -> None:
+        if not self._lost:
+            # Without a DISCONNECT packet paho's reason is "Unspecified error", which helps nobody.
+            lost = lost_text(self._failures if self._state.granted else 0)
+            self._lost = f"it said goodbye: {reason}" if flags.is_disconnect_packet_from_server else lost
+            if reason.getName() == "Session taken over":
+                self._refusal = self._lost = "another client uses the same MQTT client id; check BRIDGE_MQTT_CLIENT_ID"

@@ -1,0 +1,1 @@
+"""What a client sees, as bytes: frames, commands, closing codes."""

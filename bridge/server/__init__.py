@@ -1,0 +1,1 @@
+"""Listening, draining, health, logs, and what HTTP calls have in common."""

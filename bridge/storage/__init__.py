@@ -1,0 +1,1 @@
+"""The database by URL, its worker thread and its errors."""

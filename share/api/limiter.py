@@ -1,0 +1,56 @@
+"""How often one address may knock. Pure but for its counters: time and addresses come in as arguments."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Final
+
+from bridge.access.admission import TokenBucket
+
+MAX_REMEMBERED: Final = 10_000
+"""Keys with a bucket of their own, 200 bytes each; the one that was quiet longest is forgotten first, and so begins
+anew. To make use of that takes 10,000 addresses, each of which could have knocked at full rate."""
+IPV6_PREFIX: Final = 64
+"""One subscriber's share of IPv6 (RFC 6177): whoever has one address has all of them."""
+_MINUTE: Final = 60.0
+
+
+class Limiter:
+    """``per_minute`` knocks for each key, all of them at once if it was quiet before. 0: no limit."""
+
+    def __init__(self, per_minute: float) -> None:
+        self._per_minute = per_minute
+        self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+
+    def take(self, key: Hashable, now: float) -> bool:
+        """Count one knock; False when it was one too many. ``now`` is monotonic seconds."""
+        return not self._per_minute or self._bucket(key, now).take(now)
+
+    def has(self, key: Hashable, now: float) -> bool:
+        """Whether ``take`` would be true."""
+        return not self._per_minute or key not in self._buckets or self._bucket(key, now).has(now)
+
+    def _bucket(self, key: Hashable, now: float) -> TokenBucket:
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = TokenBucket(self._per_minute / _MINUTE, self._per_minute, now)
+            if len(self._buckets) > MAX_REMEMBERED:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
+        return bucket
+
+
+def address_key(ip: str) -> str:
+    """What stands for the one who has address ``ip``: itself, or its network for IPv6."""
+    if ":" not in ip:
+        return ip
+    try:
+        address = ipaddress.IPv6Address(ip.partition("%")[0])
+    except ValueError:
+        return ip
+    if address.ipv4_mapped is not None:  # a proxy may write so; else all of IPv4 would be one network
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))

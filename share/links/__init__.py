@@ -1,0 +1,1 @@
+"""The shares of this process."""

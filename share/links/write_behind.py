@@ -1,0 +1,90 @@
+"""What is stored after it has taken effect: ends by arrival, viewers that came; and what is removed in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from share.links.background import CallLater, Repeated
+from share.links.ports import Store
+from share.model.errors import GoneError, StorageError
+from share.model.limits import ARRIVALS_SECONDS, PURGE_SECONDS, VIEWERS_SECONDS
+from share.model.share import Share
+
+log = logging.getLogger("share.links.write_behind")
+
+
+class WriteBehind:
+    """Tried again and again until the database takes it."""
+
+    def __init__(
+        self,
+        store: Store,
+        writing: asyncio.Lock,
+        *,
+        clock: Callable[[], float],
+        retention_seconds: float,
+        call_later: CallLater,
+        counted: Callable[[str, int], None],
+    ) -> None:
+        """``writing`` is held while rows are written. ``counted(share_id, count)`` hears what was stored of counts."""
+        self.ended: dict[str, Share] = {}
+        """Shares that have arrived, until the database knows."""
+        self.counts: Counter[str] = Counter()
+        """Viewers that have come, until the database knows."""
+        self._store = store
+        self._writing = writing
+        self._clock = clock
+        self._retention_seconds = retention_seconds
+        self._counted = counted
+        self._arrivals = Repeated("storing the end of shares that arrived", ARRIVALS_SECONDS, self._save, call_later)
+        self._flushing = Repeated("counting viewers", VIEWERS_SECONDS, self._flush, call_later)
+        self._purging = Repeated("removing old shares", PURGE_SECONDS, self._purge, call_later)
+
+    def start(self) -> None:
+        self._flushing.start()
+        self._purging.now()
+
+    async def close(self) -> None:
+        """One more try for all that is not stored."""
+        await self._purging.close()
+        await self._arrivals.close(once_more=True)
+        await self._flushing.close(once_more=True)
+
+    def end(self, share: Share) -> None:
+        """``share``, which is over, is to be stored so."""
+        self.ended[share.id] = share
+        self._arrivals.now()
+
+    async def _save(self) -> None:
+        failed: StorageError | None = None
+        for share_id in list(self.ended):
+            async with self._writing:
+                if share_id not in self.ended:  # revoked meanwhile
+                    continue
+                try:
+                    await self._store.replace(self.ended[share_id])
+                    self.ended.pop(share_id, None)
+                except GoneError:  # over already, or removed: nothing is left to be stored
+                    self.ended.pop(share_id, None)
+                except StorageError as error:  # the next one may be stored all the same
+                    failed = error
+        if failed is not None:
+            raise failed
+
+    async def _flush(self) -> None:
+        async with self._writing:
+            counts = dict(self.counts)
+            if not counts:
+                return
+            await self._store.add_viewers(counts)
+            self.counts -= Counter(counts)
+            for share_id, count in counts.items():
+                self._counted(share_id, count)
+
+    async def _purge(self) -> None:
+        removed = await self._store.purge(self._clock() - self._retention_seconds)
+        if removed:
+            log.info("Shares: %d removed that were over for longer than they are kept", removed)

@@ -1,0 +1,1 @@
+"""Telemetry → what the viewers of a share see."""

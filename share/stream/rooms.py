@@ -1,0 +1,181 @@
+"""Who watches which share: a room for each, with its channel and its open streams."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from bridge.protocol.closing import CloseReason
+from bridge.protocol.frames import event_frame, timestamp
+from bridge.stream.deadlines import Timer
+from bridge.stream.hub import Hub
+from share.model.grant import Grant
+from share.model.share import EndReason, Share
+from share.stream.channel import Channel, Read
+
+MAX_ROOMS_ELSEWHERE: Final = 1000
+"""Different grants of tokens that other services have made, watched now or lately. Each costs 10 µs for each message of
+its devices, so a service that puts the time of each token into ``starts_at`` finds an end here."""
+LINGER_SECONDS: Final = 60.0
+"""How long such a room stays when its last viewer has gone, or as long as its delay: to change networks takes a few."""
+log = logging.getLogger("share.stream.rooms")
+
+
+class Viewer(Protocol):
+    """One open stream of a room."""
+
+    def tell_share(self) -> None:
+        """The share was changed: say so, and end at its new end if that is sooner."""
+
+    def expire(self, *frames: bytes, reason: CloseReason = CloseReason.EXPIRED) -> None: ...
+
+
+class Room:
+    """One grant's channel and its viewers. ``share`` is None for tokens that another service has made."""
+
+    __slots__ = ("_grant", "channel", "closing", "share", "viewers")
+
+    def __init__(self, grant: Grant, channel: Channel, share: Share | None) -> None:
+        self._grant = grant
+        self.channel = channel
+        self.share = share
+        self.viewers: set[Viewer] = set()
+        self.closing: Timer | None = None
+        """Runs while a room of tokens made elsewhere is empty."""
+
+    @property
+    def grant(self) -> Grant:
+        return self.share.grant if self.share else self._grant
+
+    @property
+    def key(self) -> str | Grant:
+        return self.share.id if self.share else self._grant
+
+
+class Arrivals(Protocol):
+    """Whom a room tells that its share has come to its destination."""
+
+    def arrived(self, share_id: str) -> None: ...
+
+
+class Rooms:
+    """All rooms of one process. A stored share has its room while it is open; tokens made elsewhere have one for each
+    grant while it is watched, and for a while after: who comes back finds trail and delayed positions as they were."""
+
+    def __init__(self, hub: Hub, read: Read) -> None:
+        self._hub = hub
+        self._read = read
+        self._rooms: dict[str | Grant, Room] = {}
+        self._elsewhere: dict[Grant, Room] = {}
+        self.arrivals: Arrivals | None = None
+        """Set once, before the first share is opened."""
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def get(self, share_id: str) -> Room | None:
+        """The room of an open share."""
+        return self._rooms.get(share_id)
+
+    def of_grant(self, grant: Grant) -> Room | None:
+        """The room of tokens that another service has made with ``grant``; None when there are too many such rooms."""
+        room = self._rooms.get(grant)
+        if room is None:
+            if len(self._elsewhere) >= MAX_ROOMS_ELSEWHERE and not self._make_place():
+                return None
+            room = self._elsewhere[grant] = self._open(grant, None)
+        return room
+
+    def _make_place(self) -> bool:
+        """Close the room made elsewhere that is empty and was opened first; False when all are watched."""
+        for room in self._elsewhere.values():
+            if not room.viewers:
+                self._close(room)
+                return True
+        return False
+
+    def enter(self, room: Room, viewer: Viewer) -> None:
+        """``viewer`` is there from now on."""
+        if room.closing is not None:
+            room.closing.cancel()
+            room.closing = None
+        room.viewers.add(viewer)
+
+    def leave(self, room: Room, viewer: Viewer) -> None:
+        """``viewer``, whose subscription the broker has forgotten, is gone."""
+        room.viewers.discard(viewer)
+        if room.share is None and not room.viewers:
+            linger = max(room.grant.delay_s, LINGER_SECONDS)
+            room.closing = self._hub.call_later(linger, lambda: self._close(room))
+
+    def viewers(self, share_id: str) -> int:
+        """Open streams of a share."""
+        room = self._rooms.get(share_id)
+        return len(room.viewers) if room else 0
+
+    # --- Audience of the links ----------------------------------------------------------------------------
+
+    def opened(self, share: Share) -> None:
+        """From now on there is something to watch."""
+        self._open(share.grant, share)
+
+    def changed(self, before: Share, after: Share) -> None:
+        """Tell the viewers what concerns them. All but the aliases of a grant stays as it was."""
+        room = self._rooms[after.id]
+        room.share = after
+        room.channel.rename(dict(after.grant.aliases))
+        if (before.label, before.ends_at, before.grant) != (after.label, after.ends_at, after.grant):
+            _each(room.viewers, lambda viewer: viewer.tell_share())
+
+    def closed(self, share: Share, reason: EndReason | None) -> None:
+        """End every stream of ``share``, the stalled ones too; None when its time is over."""
+        room = self._rooms.get(share.id)
+        if room is None:
+            return
+        self._close(room)  # first: whatever is wrong with a viewer's socket, nothing more is shown to anyone
+        if reason is EndReason.REVOKED:
+            frame, close_reason = event_frame("revoked", {}), CloseReason.REVOKED
+        else:
+            data = {"expires_at": timestamp(share.ended_at or share.ends_at)}
+            frame = event_frame("expired", {**data, "reason": reason.value} if reason else data)
+            close_reason = CloseReason.EXPIRED
+        _each(room.viewers, lambda viewer: viewer.expire(frame, reason=close_reason))
+
+    # --- channels -----------------------------------------------------------------------------------------
+
+    def _open(self, grant: Grant, share: Share | None) -> Room:
+        hub = self._hub
+
+        def arrived() -> None:
+            if share is not None and self.arrivals is not None:
+                self.arrivals.arrived(share.id)
+
+        channel = Channel(grant, self._read, call_later=hub.call_later, deliver=hub.broker.deliver, on_arrival=arrived)
+        room = Room(grant, channel, share)
+        self._rooms[room.key] = room
+        hub.broker.attach(channel)
+        zero = hub.clock() - hub.monotonic()  # of monotonic, by the clock as it is set now; it may have been wrong then
+        for device_id in grant.device_ids:
+            for _, message, monotonic in hub.history.of(device_id):
+                channel.take(message, zero + monotonic, monotonic)
+        hub.broker.deliver(channel)
+        return room
+
+    def _close(self, room: Room) -> None:
+        del self._rooms[room.key]
+        if room.share is None:
+            self._elsewhere.pop(room.grant, None)
+        if room.closing is not None:
+            room.closing.cancel()
+        room.channel.close()
+        self._hub.broker.detach(room.channel)
+
+
+def _each(viewers: Iterable[Viewer], tell: Callable[[Viewer], None]) -> None:
+    """Tell each of them, whatever becomes of the others: that one socket is broken must not keep a share open."""
+    for viewer in list(viewers):
+        try:
+            tell(viewer)
+        except Exception:
+            log.exception("A viewer could not be told: a bug, please report it")

@@ -1,0 +1,176 @@
+"""Last-known messages: what a new subscriber is shown, and how it fits with what comes live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.device_ids import pattern_matcher
+from bridge.core.limits import CHUNK_BYTES
+from bridge.core.telemetry import Kind, Telemetry
+from bridge.fanout.broker import Broker
+from bridge.fanout.history import LastKnown
+from bridge.fanout.outbox import OutboxLimits, Policy
+from bridge.fanout.subscription import Subscription
+from tests.fakes import Clock, Owner, Timers, Transport, event, position
+
+
+class Case:
+    """A broker and one subscriber."""
+
+    def __init__(self, *selectors: str) -> None:
+        self.timers = Timers()
+        self.broker = Broker(LastKnown(), "k", clock=Clock(), monotonic=lambda: self.timers.now, call_later=self.timers)
+        self.transport = Transport()
+        limits = OutboxLimits(5, 10**6, Policy.LATEST)
+        self.subscription = Subscription(self.transport, limits, Owner())
+        self.select(*selectors)
+
+    def select(self, *selectors: str) -> None:
+        self.broker.select(self.subscription, frozenset(selectors))
+
+    def snapshot(self, *selectors: str) -> None:
+        exact = [one for one in selectors if "*" not in one]
+        self.broker.snapshot(self.subscription, exact, [one for one in selectors if "*" in one])
+
+    def seen(self) -> list[tuple[str, bool]]:
+        """Message id and whether it is a replay."""
+        return [(one["id"], one.get("replay", False)) for one in self.transport.events() if one["event"] == "message"]
+
+
+def test_snapshot_shows_the_newest_of_each_kind() -> None:
+    """The older first, marked as replay, with the id that it had; devices in the order asked for."""
+    case = Case("A", "B")
+    case.broker.publish([position("B", "1"), position("A", "2"), event("A", "3"), position("A", "4"), position("C")])
+    case.transport.data = b""
+    case.snapshot("A", "B", "unknown")
+    assert case.seen() == [("k-3", True), ("k-4", True), ("k-1", True)]
+
+
+def test_snapshot_by_pattern_shows_each_device_once() -> None:
+    """Also when an id, or two patterns, name the same device."""
+    case = Case("a*", "*1", "a1")
+    case.broker.publish([event("a1"), event("b1"), event("b2"), event("a2")])
+    case.transport.data = b""
+    case.snapshot("a1", "a*", "*1")
+    assert sorted(case.seen()) == [("k-1", True), ("k-2", True), ("k-4", True)]
+
+
+def test_live_message_makes_its_predecessor_in_the_snapshot_needless() -> None:
+    """While a snapshot waits, newer values come live: shown once, and no older one after it."""
+    case = Case("A", "B")
+    case.broker.publish([position("A"), position("B")])
+    case.transport.data = b""
+    case.transport.buffered = CHUNK_BYTES // 2
+    case.snapshot("A", "B")
+    assert case.seen() == []
+    case.broker.publish([position("A")])
+    assert case.seen() == [("k-3", False)]
+    case.transport.buffered = 0
+    case.timers.advance(1)
+    assert case.seen() == [("k-2", True)]
+    assert case.subscription.sent == 4
+
+
+def test_device_that_is_no_longer_selected_is_not_shown() -> None:
+    """A new token with fewer devices, or an unsubscribe, also holds for what still waits to be shown."""
+    case = Case("A", "b*", "C")
+    case.broker.publish([position("A"), position("b1"), position("C")])
+    case.transport.data = b""
+    case.transport.buffered = CHUNK_BYTES
+    case.snapshot("A", "b*", "C")
+    case.select("C", "b2*")
+    case.transport.buffered = 0
+    case.timers.advance(1)
+    assert case.seen() == [("k-3", True)]
+
+
+def test_forgotten_subscription_is_shown_nothing() -> None:
+    """A stream that is being closed gets no more telemetry, whatever waited."""
+    case = Case("A")
+    case.broker.publish([position("A")])
+    case.transport.data = b""
+    case.transport.buffered = CHUNK_BYTES
+    case.snapshot("A")
+    case.broker.forget(case.subscription)
+    case.transport.buffered = 0
+    case.timers.advance(1)
+    assert case.seen() == []
+
+
+# --- everything at once ------------------------------------------------------------------------------------------
+
+SELECTORS = ["A", "B", "a1", "a*", "*1", "*"]
+DEVICES = ["A", "B", "C", "a1", "b1"]
+
+publishes = st.tuples(
+    st.just("publish"), st.lists(st.tuples(st.sampled_from(DEVICES), st.sampled_from(Kind)), min_size=1, max_size=5)
+)
+selects = st.tuples(st.just("select"), st.lists(st.sampled_from(SELECTORS), max_size=3))
+snapshots: st.SearchStrategy[tuple[str, list[object]]] = st.tuples(st.just("snapshot"), st.just([]))
+reads: st.SearchStrategy[tuple[str, list[object]]] = st.tuples(st.sampled_from(["full", "read"]), st.just([]))
+
+
+@given(st.lists(publishes | selects | snapshots | reads, max_size=30))
+def test_whatever_happens_only_the_selected_is_delivered_once_and_in_order(
+    steps: Sequence[tuple[str, Sequence[object]]],
+) -> None:
+    """Nothing is written that is not selected at that moment. Live messages: once, in order for each device. Replays:
+    never older than what was seen of that kind. At the end every message that was wanted is accounted for."""
+    case = Case()
+    selected: frozenset[str] = frozenset()
+    number, wanted = 0, set[int]()
+    kinds: dict[int, tuple[str, Kind]] = {}
+    live: dict[str, int] = {}
+    newest: dict[tuple[str, Kind], int] = {}
+    offered = replayed = unselected = 0
+
+    def covered(device_id: str) -> bool:
+        return any(pattern_matcher(selector)(device_id) for selector in selected)
+
+    def look() -> None:
+        nonlocal replayed
+        for message_id, replay in case.seen():
+            seen = int(message_id.removeprefix("k-"))
+            device_id, kind = kinds[seen]
+            assert covered(device_id)
+            if replay:
+                replayed += 1
+                assert seen >= newest.get((device_id, kind), 0)
+            else:
+                assert seen in wanted
+                wanted.discard(seen)
+                assert seen > live.get(device_id, 0)
+                live[device_id] = seen
+            newest[device_id, kind] = max(seen, newest.get((device_id, kind), 0))
+
+    for step, items in [*steps, ("read", [])]:
+        if step == "publish":
+            batch = []
+            for item in items:
+                assert isinstance(item, tuple)
+                number += 1
+                kinds[number] = item
+                if covered(item[0]):
+                    offered += 1
+                    wanted.add(number)
+                batch.append(Telemetry(item[0], item[1], b"{}"))
+            case.broker.publish(batch)
+        elif step == "select":
+            selected = frozenset(map(str, items))
+            waiting = case.subscription.waiting[0]
+            case.select(*selected)
+            unselected += waiting - case.subscription.waiting[0]
+        elif step == "snapshot":
+            case.snapshot(*selected)
+        else:
+            case.transport.buffered = CHUNK_BYTES if step == "full" else 0
+            case.timers.advance(1)
+        look()
+    assert not case.subscription.behind
+    sent = case.subscription.sent - replayed
+    lost = case.subscription.dropped + case.subscription.conflated
+    assert offered == sent + lost + unselected
+    assert len(wanted) == lost + unselected

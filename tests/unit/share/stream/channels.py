@@ -1,0 +1,111 @@
+"""Channels on a broker whose time goes when it is told, and who watches them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from bridge.core.telemetry import Kind, Telemetry
+from bridge.fanout.broker import Broker
+from bridge.fanout.history import LastKnown
+from bridge.fanout.outbox import OutboxLimits, Policy
+from bridge.fanout.subscription import Subscription
+from bridge.ingest.decoding.position import Position, PositionReader
+from share.model.grant import FIELDS, Grant
+from share.stream.channel import Channel
+from tests.fakes import Owner, Timers, Transport
+
+NOW = 1_900_000_000.0
+"""Wall-clock time at which every case begins."""
+POINTERS = ("/lat", "/latitude", "/data/LAT")
+ONE = (("A", "Van 1"),)
+TWO = (("A", "Van 1"), ("B", "Van 2"))
+
+
+def fix(device_id: str, lat: float, time: float | None = None, *, retained: bool = False, **more: object) -> Telemetry:
+    """A position on the meridian of 10° E; ``time`` is seconds since NOW."""
+    data: dict[str, object] = {"lat": lat, "lon": 10.0, **more}
+    if time is not None:
+        data["time"] = NOW + time
+    return Telemetry(device_id, Kind.POSITION, json.dumps(data).encode(), retained)
+
+
+class Case:
+    """A hub of little more than a broker. Wall clock and loop go together unless ``skew`` is changed."""
+
+    def __init__(self) -> None:
+        self.timers = Timers()
+        self.skew = 0.0
+        self.before_turn: Callable[[], None] = lambda: None
+        self.arrivals = 0
+        self.reads: list[bytes] = []
+        self.history = LastKnown()
+        self.broker = Broker(
+            self.history, "k", clock=self.clock, monotonic=self.monotonic, call_later=self.timers,
+            before_turn=self._turn,
+        )  # fmt: skip
+        self.call_later = self.timers
+        self._read = PositionReader(POINTERS).read
+
+    def _turn(self) -> None:
+        self.before_turn()
+
+    def clock(self) -> float:
+        return NOW + self.skew + self.timers.now
+
+    def monotonic(self) -> float:
+        return self.timers.now
+
+    def read(self, payload: bytes) -> Position | None:
+        """Reads, and notes that it was asked."""
+        self.reads.append(payload)
+        return self._read(payload)
+
+    def channel(self, grant: Grant) -> Channel:
+        """An attached channel."""
+        made = Channel(
+            grant, self.read, call_later=self.timers, deliver=self.broker.deliver, on_arrival=self._arrived
+        )  # fmt: skip
+        self.broker.attach(made)
+        return made
+
+    def open(self, aliases: tuple[tuple[str, str], ...] = ONE, **terms: Any) -> Channel:
+        """The same, for a grant of all fields."""
+        return self.channel(Grant(**{"aliases": aliases, "fields": frozenset(FIELDS), **terms}))
+
+    def viewer(self, channel: Channel, buffered: int = 0) -> Transport:
+        """One more who watches, as a public stream begins."""
+        transport = Transport(buffered)
+        self.join(channel, transport)
+        return transport
+
+    def join(self, channel: Channel, transport: Transport) -> Subscription:
+        limits = OutboxLimits(100, 10**6, Policy.LATEST)
+        subscription = Subscription(transport, limits, Owner(), self.broker.tally)
+        self.broker.join(subscription, channel)
+        channel.show(subscription)
+        self.broker.pump(subscription)
+        return subscription
+
+    def publish(self, *messages: Telemetry) -> None:
+        """One turn."""
+        self.broker.publish(messages)
+
+    def _arrived(self) -> None:
+        self.arrivals += 1
+
+
+def shown(transport: Transport) -> list[tuple[str, float]]:
+    """Alias and latitude of what was written since the last call."""
+    return [(one["alias"], one["data"]["lat"]) for one in transport.events()]
+
+
+def lats(transport: Transport) -> list[float]:
+    """Latitudes of what was written since the last call."""
+    return [lat for _, lat in shown(transport)]
+
+
+def lasts(channel: Channel) -> list[float | None]:
+    """Latitudes that ``init`` would show."""
+    return [None if body is None else json.loads(body)["lat"] for _, body in channel.last()]

@@ -1,0 +1,73 @@
+"""All rooms of a hub, and who watches in them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from bridge.fanout.outbox import OutboxLimits, Policy
+from bridge.fanout.subscription import Subscription
+from bridge.protocol.closing import CloseReason
+from bridge.stream.hub import Hub
+from share.model.grant import Grant
+from share.model.share import Share
+from share.stream.rooms import Room, Rooms
+from tests.fakes import Owner, Transport, events_in
+from tests.unit.share.stream.channels import NOW, ONE, Case
+
+
+class Watcher:
+    """A viewer as far as its room knows it: what it was told, and how it ended."""
+
+    def __init__(self, house: House, room: Room, *, forgets: bool = True) -> None:
+        self.house = house
+        self.room = room
+        self.forgets = forgets
+        self.transport = Transport()
+        self.told = 0
+        self.ends: list[tuple[dict[str, Any], CloseReason]] = []
+        self.subscription = Subscription(self.transport, OutboxLimits(9, 10**6, Policy.LATEST), Owner())
+        house.rooms.enter(room, self)
+        house.broker.join(self.subscription, room.channel)
+        room.channel.show(self.subscription)
+        house.broker.pump(self.subscription)
+
+    def tell_share(self) -> None:
+        self.told += 1
+
+    def expire(self, *frames: bytes, reason: CloseReason = CloseReason.EXPIRED) -> None:
+        (data,) = events_in(b"".join(frames))
+        self.ends.append((data, reason))
+        if self.forgets:
+            self.house.broker.forget(self.subscription)
+
+    def leave(self) -> None:
+        self.house.broker.forget(self.subscription)
+        self.house.rooms.leave(self.room, self)
+
+
+class House(Case):
+    """All rooms of a hub."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rooms = Rooms(cast(Hub, self), self.read)
+        self.told: list[str] = []
+        self.rooms.arrivals = self
+
+    def arrived(self, share_id: str) -> None:
+        self.told.append(share_id)
+
+    def share(self, share_id: str = "s1", **terms: Any) -> tuple[Share, Room]:
+        """An open share and its room."""
+        grant = Grant(**{"aliases": ONE, "starts_at": NOW, **terms})
+        share = Share(share_id, "hash", "ana", NOW, NOW, NOW + 3600, grant, "Tour")
+        self.rooms.opened(share)
+        room = self.rooms.get(share_id)
+        assert room is not None
+        return share, room
+
+    def elsewhere(self, grant: Grant) -> Room:
+        """The room of a token that another service has made."""
+        room = self.rooms.of_grant(grant)
+        assert room is not None
+        return room
