@@ -21,15 +21,14 @@ from bench.errors import BenchError
 from bench.machine import machine_facts
 from bench.report import table
 from bridge.access.paseto import KeyRing, generate_key
-from bridge.core.telemetry import Kind, Telemetry
+from bridge.core.telemetry import Kind, Position, Telemetry
+from bridge.core.times import Timer, timestamp
 from bridge.fanout.broker import Broker
 from bridge.fanout.cohort import Cohort
 from bridge.fanout.history import LastKnown
 from bridge.fanout.outbox import OutboxLimits, Policy
 from bridge.fanout.subscription import Subscription
-from bridge.ingest.decoding.position import Position, PositionReader
-from bridge.protocol.frames import timestamp
-from bridge.stream.deadlines import Timer
+from bridge.ingest.decoding.position import PositionReader
 from share.model.grant import Grant
 from share.model.limits import DEFAULT_TRAIL
 from share.service import REMEMBERED_POSITIONS

@@ -13,11 +13,12 @@ from typing import Any
 
 from aiohttp import web
 
-from bridge.access.authenticator import Authenticator, load_groups
+from bridge.access.authenticator import Authenticator
+from bridge.access.groups import load_groups
 from bridge.access.paseto import KeyRing
+from bridge.core.addresses import EMBEDDED, EVERY_INTERFACE, MqttAddress, parse_mqtt_url, place
 from bridge.core.device_ids import Groups
 from bridge.core.errors import SettingsError
-from bridge.core.setting_types import EMBEDDED, EVERY_INTERFACE, MqttAddress, parse_mqtt_url, place
 from bridge.ingest.decoding import Decoder
 from bridge.ingest.decoding.json_decoder import JsonDecoder
 from bridge.ingest.handoff import Handoff

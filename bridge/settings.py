@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -22,25 +22,22 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from bridge.access.settings import AccessSettings
 from bridge.core.errors import SettingsError
 from bridge.core.setting_types import (
-    check_host,
-    check_network,
-    check_origin,
-    check_public_url,
-    check_topic_filters,
     contradictions,
-    parse_mqtt_url,
-    split_list,
 )
-from share.settings import Count, Names, Secrets, ShareSettings
+from bridge.ingest.settings import IngestSettings
+from bridge.server.settings import ServerSettings
+from bridge.stream.settings import StreamSettings
+from share.settings import ShareSettings
 
 PREFIX = "BRIDGE_"
 CONFIG_VARIABLE = "BRIDGE_CONFIG"
 CONFIG_DEFAULT = "telemetry-bridge.toml"
 
 
-class Settings(ShareSettings):
+class Settings(ServerSettings, IngestSettings, AccessSettings, StreamSettings, ShareSettings):
     """The settings of one process: frozen, checked as a whole, unknown names refused."""
 
     model_config = SettingsConfigDict(
@@ -50,103 +47,6 @@ class Settings(ShareSettings):
         frozen=True,
         validate_default=False,
         hide_input_in_errors=True,
-    )
-
-    host: Annotated[str, AfterValidator(check_host)] = Field(
-        "127.0.0.1", description="Address to listen on. 0.0.0.0 for every interface, :: with IPv6 too."
-    )
-    port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
-    public_url: Annotated[str, AfterValidator(check_public_url)] = Field(
-        "", description="How clients reach this server, e.g. https://telemetry.example.com: the own origin."
-    )
-    mqtt_url: SecretStr = Field(
-        SecretStr("mqtt://localhost:1883"),
-        description="The MQTT broker: mqtt:// or mqtts://, [user:password@]host[:port]. `embedded` starts one in this "
-        "process (loopback only, no passwords, for trying out).",
-    )
-    mqtt_topics: Annotated[Names, AfterValidator(check_topic_filters)] = Field(
-        ("#",), description="Topic filters to subscribe to, comma-separated. They must not overlap."
-    )
-    mqtt_client_id: str = Field(
-        "", max_length=128, description="MQTT client id; empty makes telemetry-bridge- with a random end."
-    )
-    mqtt_qos: Literal[0, 1] = Field(0, description="Highest QoS asked for. 1 costs one PUBACK per message.")
-    mqtt_version: Literal["5", "3.1.1"] = Field("5", description="MQTT protocol version to speak.")
-    mqtt_ca_file: Path | None = Field(
-        None, description="PEM file with the authority that signed the broker's certificate, if it is a private one."
-    )
-    decoder: Literal["auto"] = Field("auto", description="How payloads are read; `auto` takes any JSON.")
-    device_id_pointers: Names = Field(
-        ("/data/DEVICE_ID", "/device/uniqueId", "/end_device_ids/device_id", "/deviceInfo/devEui", "/ident"),
-        description="JSON pointers to the device id, comma-separated; the first that finds one counts.",
-    )
-    device_id_topic: str = Field(
-        "", description="Where the id stands in the topic: fleet/{device_id}/position, with + and # if need be."
-    )
-    position_pointers: Names = Field(
-        ("/data/LAT", "/position/latitude", "/location/latitude", "/position.latitude", "/lat", "/latitude"),
-        description="JSON pointers; a message in which one finds a number is a position: a newer one may replace it.",
-    )
-    max_payload_bytes: int = Field(
-        128 * 1024, ge=1, le=16 * 1024 * 1024, description="Largest MQTT payload that is passed on, in bytes."
-    )
-    groups_file: Path | None = Field(None, description='TOML file of device groups: [groups] north = ["A", "truck-*"].')
-    auth: Literal["required", "off"] = Field(
-        "required", description="`off` lets everyone on this machine read everything; only with a loopback HOST."
-    )
-    access_keys: Secrets = Field(
-        (), description="PASERK keys for access tokens, comma-separated; the first mints, all verify."
-    )
-    allowed_origins: Names = Field(
-        (),
-        description="Origins of web pages that may connect, e.g. https://app.example.com, beside the own one: "
-        "PUBLIC_URL or, without it, the host that was asked.",
-    )
-    queue_messages: int = Field(100, ge=1, le=100_000, description="Messages that wait for one socket at most.")
-    queue_bytes: int = Field(
-        256 * 1024, ge=1024, description="Bytes that wait for one socket at most; a payload must fit."
-    )
-    overflow: Literal["latest", "drop-oldest", "drop-newest", "disconnect"] = Field(
-        "latest", description="What happens when a socket's queue is full."
-    )
-    heartbeat_seconds: float = Field(
-        25.0,
-        ge=1,
-        le=300,
-        description="Seconds between pings; below the idle time-out of any proxy on the way (often 60).",
-    )
-    max_connections: Count = Field(
-        10_000, description="Streams at the same time; more are refused with 503. 0: no limit."
-    )
-    max_connections_per_ip: Count = Field(
-        200, description="Streams of one client address; more are refused with 429. 0: no limit."
-    )
-    max_connections_per_principal: Count = Field(
-        50, description="Streams of one token subject; more are closed with 1013. 0: no limit."
-    )
-    max_device_ids: int = Field(1000, ge=1, description="Device ids that one socket may select.")
-    handshakes_per_second: Count = Field(
-        500, description="New streams per second, twice that in a burst; more are refused with 503. 0: no limit."
-    )
-    event_loop: Literal["auto", "uvloop", "asyncio"] = Field(
-        "auto", description="`auto` takes uvloop where it is installed, else asyncio."
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least severe line that is logged."
-    )
-    log_format: Literal["text", "json"] = Field("text", description="One readable line, or one JSON object, per event.")
-    trusted_proxies: Names = Field(
-        (), description="Networks (CIDR) of proxies whose X-Forwarded-For is believed, comma-separated."
-    )
-    tls_cert: Path | None = Field(
-        None, description="PEM certificate chain; with TLS_KEY the server speaks https and wss."
-    )
-    tls_key: Path | None = Field(None, description="PEM private key of TLS_CERT.")
-    admin_port: int | None = Field(
-        None, ge=0, le=65535, description="Port for /healthz, /readyz and stats; unset leaves them on PORT."
-    )
-    drain_seconds: float = Field(
-        20.0, ge=0.5, le=600, description="Seconds from SIGTERM until the process is gone, at most."
     )
 
     @classmethod
@@ -166,47 +66,6 @@ class Settings(ShareSettings):
         }
         toml = TomlConfigSettingsSource(settings_cls, Path(_config_file() or CONFIG_DEFAULT))
         return init_settings, env_settings, dotenv_settings, toml
-
-    @field_validator(
-        "mqtt_topics",
-        "device_id_pointers",
-        "position_pointers",
-        "access_keys",
-        "allowed_origins",
-        "trusted_proxies",
-        mode="before",
-    )
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return split_list(value) if isinstance(value, str) else value
-
-    @field_validator("mqtt_ca_file", "groups_file", "tls_cert", "tls_key", "admin_port", mode="before")
-    @classmethod
-    def _unset(cls, value: object) -> object:
-        return None if value == "" else value  # as Compose writes a variable that nobody has set
-
-    @field_validator("mqtt_qos", mode="before")
-    @classmethod
-    def _number(cls, value: object) -> object:
-        return int(value) if isinstance(value, str) and value in ("0", "1") else value
-
-    @field_validator("mqtt_url")
-    @classmethod
-    def _mqtt(cls, value: SecretStr) -> SecretStr:
-        parse_mqtt_url(value.get_secret_value())
-        return value
-
-    @field_validator("allowed_origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(check_origin(origin) for origin in value)
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            check_network(network)
-        return value
 
     @model_validator(mode="after")
     def _together(self) -> Self:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import BaseSettings
 
-from bridge.core.setting_types import check_share_key, split_list
-
-Names = Annotated[tuple[str, ...], NoDecode]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode]
-Count = Annotated[int, Field(ge=0)]
+from bridge.core.setting_types import Count, Secrets, check_share_key, split_list
 
 
 class ShareSettings(BaseSettings):

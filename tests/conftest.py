@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.access.authenticator import redact
+from bridge.access.redaction import redact
 from share.api.passwords import Passwords
 from share.links.links import Links
 

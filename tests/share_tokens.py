@@ -11,7 +11,7 @@ import pyseto
 
 from bridge.access.paseto import KeyRing, generate_key
 from bridge.core.device_ids import is_device_id
-from bridge.protocol.frames import timestamp
+from bridge.core.times import timestamp
 from share.model.aliases import tells
 from share.model.grant import FIELDS
 from share.model.limits import (

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
-from bridge.access.claims import parse_time
+from bridge.core.times import parse_time
 from tests.mosquitto import MosquittoServer
 from tests.ports import free_port
 from tests.serving import KEY, SHARE_KEY, Serving, make_token, run

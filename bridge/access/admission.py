@@ -5,64 +5,10 @@ Pure but for its counters: time and addresses come in as arguments.
 
 from __future__ import annotations
 
-import ipaddress
-import math
 from collections import Counter
-from collections.abc import Sequence
 from enum import Enum
-from typing import Final
 
-EPISODE_SECONDS: Final = 60.0
-"""Between two lines in the log about refusals of one kind."""
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class TokenBucket:
-    """``rate`` tokens per second, at most ``burst`` saved up. ``rate`` 0 means no limit."""
-
-    __slots__ = ("_at", "_burst", "_rate", "_tokens")
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._tokens = burst
-        self._at = now
-
-    def take(self, now: float) -> bool:
-        """Take one token; False when there is none. ``now`` is monotonic seconds."""
-        if not self._rate:
-            return True
-        if not self.has(now):
-            return False
-        self._tokens -= 1
-        return True
-
-    def has(self, now: float) -> bool:
-        """Whether ``take`` would be true."""
-        if not self._rate:
-            return True
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        return self._tokens >= 1
-
-
-class Episodes:
-    """Which of many refusals get a line in the log: the first of each cause, and after EPISODE_SECONDS the next."""
-
-    def __init__(self) -> None:
-        self._told: dict[str, tuple[float, int]] = {}
-
-    def due(self, cause: str, count: int, now: float) -> int:
-        """How many of ``cause`` there were since its last line, now that one is due; 0 while none is.
-
-        ``count`` are all until now, ``now`` is monotonic seconds.
-        """
-        at, told = self._told.get(cause, (-math.inf, 0))
-        if now - at < EPISODE_SECONDS:
-            return 0
-        self._told[cause] = (now, count)
-        return count - told
+from bridge.core.rates import Episodes, TokenBucket
 
 
 class Refusal(Enum):
@@ -141,36 +87,3 @@ def _decrease(counter: Counter[str], key: str) -> None:
     counter[key] -= 1
     if counter[key] <= 0:
         del counter[key]
-
-
-def parse_networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Networks in CIDR notation that ``checks.check_network`` has passed."""
-    return tuple(ipaddress.ip_network(text) for text in texts)
-
-
-def client_ip(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
-    """The client's address: ``peer``, or what the proxies that we trust say of it.
-
-    ``X-Forwarded-For`` is read from the right: each proxy appends whom it saw, so the first address
-    that is not a trusted proxy is the client. Anything to the left of it anyone may have written.
-    """
-    address = peer
-    if not trusted or not forwarded_for:
-        return address
-    for hop in reversed(forwarded_for.split(",")):
-        if not _is_in(address, trusted):
-            break
-        address = hop.strip()
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            return peer
-    return address
-
-
-def _is_in(address: str, networks: Sequence[Network]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)

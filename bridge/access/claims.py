@@ -10,17 +10,15 @@ that we do not know are ignored. No error ever quotes a value.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, NoReturn, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from bridge.core.device_ids import DEVICE_ID_RULE, is_pattern
 from bridge.core.errors import TokenError
-from bridge.core.limits import MAX_TOKEN_BYTES
+from bridge.core.strict_json import parse_object
+from bridge.core.times import parse_time
 
 AUDIENCE_ACCESS: Final = "telemetry-bridge"
 """``aud`` of access tokens. Ours always carry it; another maker's may leave it out, but not differ."""
@@ -35,17 +33,8 @@ MAX_TOKEN_SECONDS: Final = 24 * 60 * 60
 MAX_CLAIM_CHARS: Final = 256
 """Length of ``sub``, ``jti``, ``aud``, a group or a scope: an e-mail address is at most 254. They reach the log."""
 
-_FIRST_TIME: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
-_LAST_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
-"""Beyond these a time could not be told to a client."""
 _T = TypeVar("_T")
 _NOTHING: Final[tuple[str, ...]] = ()
-
-# RFC 3339 section 5.6, "date-time". [0-9] and not \d, which takes the digits of every script.
-_DATE_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?"
-    r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,39 +101,6 @@ def check_times(now: float, *, expires_at: float, valid_at: float | None, issued
             raise TokenError("token_not_yet_valid", f"{name} is in the future")
 
 
-def parse_object(data: bytes) -> dict[str, Any]:
-    """The JSON object in ``data``, or ValueError: not UTF-8, not JSON, NaN, a name twice, not an object.
-
-    A name twice is refused because readers differ on which one counts (RFC 8259 section 4).
-    """
-    if len(data) > MAX_TOKEN_BYTES:
-        raise ValueError(f"JSON of more than {MAX_TOKEN_BYTES} bytes")
-    try:
-        value = _decoder.decode(data.decode("utf-8"))
-    except (ValueError, RecursionError):  # not chained: the errors of json and of str.decode hold the text
-        raise ValueError("not strict JSON in UTF-8") from None
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - a wrong value from outside, not a wrong call
-    return value
-
-
-def parse_time(value: object) -> float:
-    """An RFC 3339 date-time with its zone, as seconds since the epoch; ValueError for all else.
-
-    Digits after the microsecond are dropped, which never prolongs a token. Leap seconds (``:60``) are
-    refused: POSIX time has none.
-    """
-    if not isinstance(value, str) or _DATE_TIME.fullmatch(value) is None:
-        raise ValueError("is not an RFC 3339 time with a zone, such as 2030-01-31T12:00:00Z")
-    try:
-        at = datetime.fromisoformat(value.upper()).timestamp()
-    except (ValueError, OverflowError):
-        raise ValueError("is not a date of the calendar") from None
-    if not _FIRST_TIME <= at <= _LAST_TIME:  # such as the first of the year 1, an hour east of UTC
-        raise ValueError("is not within the years 1 to 9999 of UTC")
-    return at
-
-
 def claim(claims: Mapping[str, Any], name: str, parse: Callable[[object], _T]) -> _T:
     """The claim as ``parse`` gives it; ValueError, which names it, when it is missing or wrong."""
     if name not in claims:
@@ -191,19 +147,3 @@ def _scopes(value: object) -> frozenset[str]:
 def _shared(scopes: frozenset[str]) -> frozenset[str]:
     """One set for all tokens with the same scopes: a stream keeps it as long as it lives."""
     return scopes
-
-
-def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An ``object_pairs_hook`` of json: ValueError for a name twice, since readers differ on which one counts."""
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError
-    return fields
-
-
-def refuse_constant(_: str) -> NoReturn:
-    """A ``parse_constant`` of json: NaN and the infinities are no JSON."""
-    raise ValueError
-
-
-_decoder = json.JSONDecoder(object_pairs_hook=unique_members, parse_constant=refuse_constant)

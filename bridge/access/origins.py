@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from bridge.core.setting_types import is_loopback
+from bridge.core.addresses import is_loopback
 
 
 class OriginPolicy:

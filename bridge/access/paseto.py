@@ -16,9 +16,9 @@ from typing import Final
 
 import pyseto
 
-from bridge.access.claims import parse_object
 from bridge.core.errors import TokenError
 from bridge.core.limits import MAX_TOKEN_BYTES
+from bridge.core.strict_json import parse_object
 
 MAX_KEYS: Final = 16
 """Keys of one ring. Rotation needs two; a token without kid is tried against each, at about 50 µs."""

@@ -12,8 +12,8 @@ from typing import Final
 
 from bridge.app import authenticator_of, consumer_of, consumer_options, decoder_of, groups_of
 from bridge.cli.healthcheck import ask, ready_url
+from bridge.core.addresses import parse_mqtt_url, place
 from bridge.core.errors import StartError
-from bridge.core.setting_types import parse_mqtt_url, place
 from bridge.core.telemetry import Telemetry, UpstreamState
 from bridge.server.lifecycle import close_all
 from bridge.server.listener import bind, tls_context

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from bridge.core.setting_types import is_loopback
+from bridge.core.addresses import is_loopback
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 URL_VARIABLE: Final = "TELEMETRY_BRIDGE_URL"

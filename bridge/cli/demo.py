@@ -13,7 +13,7 @@ from bridge.access.paseto import KeyRing, generate_key
 from bridge.app import Server, running, until_signal
 from bridge.cli.fleet import SANTIAGO, Fleet
 from bridge.cli.simulate import MAX_VEHICLES, Simulator
-from bridge.core.setting_types import EMBEDDED, place
+from bridge.core.addresses import EMBEDDED, place
 from bridge.ingest.mqtt.embedded import MQTT_VERSION
 from bridge.server.listener import raise_file_limit
 from bridge.server.logs import Logs

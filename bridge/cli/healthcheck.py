@@ -9,7 +9,7 @@ import urllib.request
 from http import HTTPStatus
 from typing import Final
 
-from bridge.core.setting_types import place
+from bridge.core.addresses import place
 from bridge.settings import Settings, load_settings
 
 TIMEOUT_SECONDS: Final = 5.0

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from bridge.cli.fleet import Fleet, payload
+from bridge.core.addresses import parse_mqtt_url
 from bridge.core.backoff import full_jitter
-from bridge.core.setting_types import parse_mqtt_url
 from bridge.ingest.mqtt.publisher import Publisher, RefusedError
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ import orjson
 from yarl import URL
 
 from bridge.cli.connection import server_address
-from bridge.cli.watch_view import Verdict, WatchState, escape, verdict
+from bridge.cli.terminal import escape
+from bridge.cli.watch_view import Verdict, WatchState, verdict
 from bridge.core.backoff import full_jitter
 from bridge.core.errors import BridgeError
 

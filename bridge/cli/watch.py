@@ -17,7 +17,8 @@ import orjson
 
 from bridge.cli.connection import base_url, server_address, token_reader
 from bridge.cli.stream_client import Watch, WatchError, stream_url
-from bridge.cli.watch_view import WatchState, escape, one_line, render
+from bridge.cli.terminal import escape, one_line
+from bridge.cli.watch_view import WatchState, render
 
 REFRESH_SECONDS: Final = 0.25
 """Between two drawings of the table: as fast as one reads."""

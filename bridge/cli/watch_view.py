@@ -7,12 +7,12 @@ characters ("ANSI injection"), and a pipe of JSON lines must hold one object per
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from bridge.cli.terminal import escape, fit, text_width
 from bridge.protocol.closing import CloseReason
 
 MAX_ROWS: Final = 10_000
@@ -52,31 +52,6 @@ def verdict(code: int | None, *, expired: bool) -> Verdict:
     if expired or code in _FINAL_CODES:
         return Verdict.STOP
     return Verdict.LATER if code == CloseReason.SLOW.code else Verdict.AGAIN
-
-
-def escape(text: str) -> str:
-    """``text`` with every character that does not print made visible, such as ``\\x1b`` for ESC."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def one_line(json_text: str) -> str:
-    """The same JSON on one line and safe for a terminal. Escapes and blanks change, values never do.
-
-    In valid JSON a line break is white space between tokens, and any other character that does not
-    print stands inside a string, where ``\\uXXXX`` means the same (RFC 8259 section 7).
-    """
-    if json_text.isprintable():
-        return json_text
-    return "".join(char if char.isprintable() else _json_escape(char) for char in json_text)
-
-
-def _json_escape(char: str) -> str:
-    if char in "\r\n\t":
-        return " "
-    units = char.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
 def columns_of(payload: object) -> dict[str, float]:
@@ -242,19 +217,3 @@ def _cell(cells: Mapping[str, float], column: str, digits: int) -> str:
 def _style(text: str, width: int, code: str) -> str:
     fitted = fit(text, width)
     return f"\x1b[{code}m{fitted}\x1b[0m" if code else fitted
-
-
-def text_width(text: str) -> int:
-    """Terminal columns: two for East Asian wide characters, none for combining ones (UAX #11)."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def fit(text: str, width: int) -> str:
-    """``text`` cut to ``width`` columns, the cut shown as ``…``."""
-    if text_width(text) <= width:
-        return text
-    while text and text_width(text) > width - 1:
-        text = text[:-1]
-    return text + "…"

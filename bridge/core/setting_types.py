@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from typing import Annotated
 
-EMBEDDED = "embedded"
-EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound here
-"""What stands for every interface → where that is reached from this machine."""
+from pydantic import Field, SecretStr
+from pydantic_settings import NoDecode
+
+from bridge.core.addresses import (
+    check_origin,
+    is_loopback,
+)
+
 FRAME_ALLOWANCE_BYTES = 1024
 """What a frame holds beside the payload: a device id of 64 characters with escapes, message id, heads; under 600."""
-_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class MqttAddress:
-    """Where the MQTT broker is. ``username`` and ``password`` are None where the URL has none."""
-
-    host: str
-    port: int
-    tls: bool
-    username: str | None
-    password: str | None
-
-    def __str__(self) -> str:
-        """``host:port``: never the user's name or password, so that it can be logged."""
-        return place(self.host, self.port)
-
-    def __repr__(self) -> str:
-        return f"MqttAddress({self})"
-
-
-def place(host: str, port: int) -> str:
-    """``host:port`` for people and URLs: IPv6 in brackets, and for every interface the one on this machine."""
-    host = EVERY_INTERFACE.get(host, host)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def check_host(text: str) -> str:
@@ -53,24 +31,9 @@ def split_list(text: str) -> tuple[str, ...]:
     return tuple(item for item in (piece.strip() for piece in text.split(",")) if item)
 
 
-def parse_mqtt_url(url: str) -> MqttAddress | None:
-    """The address in an ``mqtt://`` or ``mqtts://`` URL; None for ``embedded``. Never quotes the URL."""
-    if url == EMBEDDED:
-        return None
-    hint = "write mqtt://[user:password@]host[:port] or mqtts://…, with special characters in the password as %XX"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ValueError(f"not a URL; {hint}") from None
-    if parts.scheme not in ("mqtt", "mqtts"):
-        raise ValueError(f"the scheme must be mqtt or mqtts; {hint}")
-    if not parts.hostname or port == 0 or parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError(f"a host, an optional port and nothing behind; {hint}")
-    tls = parts.scheme == "mqtts"
-    username = unquote(parts.username) if parts.username else None
-    password = unquote(parts.password) if parts.password else None
-    return MqttAddress(parts.hostname, port or (8883 if tls else 1883), tls, username, password)
+def none_if_empty(value: object) -> object:
+    """None for an empty text, as Compose writes a variable that nobody has set."""
+    return None if value == "" else value
 
 
 def check_topic_filters(filters: Sequence[str]) -> tuple[str, ...]:
@@ -110,33 +73,6 @@ def _overlap(first: list[str], second: list[str]) -> bool:
             return False
     longer = max(first, second, key=len)
     return len(first) == len(second) or longer[min(len(first), len(second))] == "#"
-
-
-def check_origin(text: str) -> str:
-    """``scheme://host[:port]`` as browsers write it (RFC 6454 section 6.2), or ``null``."""
-    if text == "null":
-        return text
-    if text == "*":
-        raise ValueError("* would let any web page use a visitor's cookie; list the origins that may connect")
-    try:
-        parts = urlsplit(text.lower())
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    host = parts.hostname or ""
-    if (
-        parts.scheme not in ("http", "https")
-        or _HOST.fullmatch(host) is None
-        or parts.path not in ("", "/")
-        or parts.query
-        or parts.fragment
-        or "@" in parts.netloc
-    ):
-        shown = "this" if "@" in text else repr(text)  # a password may stand before an @
-        raise ValueError(f"{shown} is not an origin; write it as https://app.example.com or http://localhost:5173")
-    if port == {"http": 80, "https": 443}[parts.scheme]:
-        port = None
-    return f"{parts.scheme}://" + (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
 
 
 def check_public_url(text: str) -> str:
@@ -195,11 +131,8 @@ def contradictions(
     return problems
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a listener on ``host`` can be reached from this machine only."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+Names = Annotated[tuple[str, ...], NoDecode]
+
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode]
+
+Count = Annotated[int, Field(ge=0)]

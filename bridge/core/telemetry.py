@@ -35,3 +35,24 @@ class UpstreamState(StrEnum):
 
     UP = "up"
     DOWN = "down"
+
+
+class Position(NamedTuple):
+    """One fix of one device, whatever the format. WGS 84; never (0, 0); None is "not known".
+
+    A NamedTuple for the same reason as ``Telemetry``: one is made for every message that is shared.
+    """
+
+    lat: float
+    """Degrees, -90 to 90."""
+    lon: float
+    """Degrees, -180 to 180."""
+    speed_kmh: float | None = None
+    """0 to MAX_SPEED_KMH."""
+    heading_deg: float | None = None
+    """Degrees clockwise from north, at least 0 and below 360; of the motion where the format says so."""
+    altitude_m: float | None = None
+    accuracy_m: float | None = None
+    """Radius, above 0: a sender that writes 0 does not know (Traccar, ChirpStack, Android)."""
+    time: float | None = None
+    """Wall-clock UTC of the fix, in seconds since the epoch, from the year 2000 on. Not checked against any clock."""

@@ -8,8 +8,9 @@ from typing import Final, Protocol
 
 from bridge.core.limits import CHUNK_BYTES, LOW_WATER_BYTES, REPLAY_LOOKS, WRITE_SECONDS
 from bridge.core.telemetry import Telemetry
+from bridge.core.times import timestamp
 from bridge.fanout.outbox import Gap, Outbox, OutboxLimits, Outcome
-from bridge.protocol.frames import event_frame, timestamp
+from bridge.protocol.frames import event_frame
 
 Entry = tuple[Telemetry, bytes]
 """A message and the frame that carries it."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -86,11 +85,6 @@ def error_frame(code: str, message: str, ref: Ref = None) -> bytes:
     if ref is not None:
         data["ref"] = ref
     return event_frame("error", data, ref)
-
-
-def timestamp(at: float) -> str:
-    """``at`` (seconds since the epoch) as RFC 3339 in UTC, cut to milliseconds: ``2030-01-31T12:00:00.000Z``."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 KEEP_ALIVE: Final = event_frame("ping", {"type": "keep-alive"}) + _frame(_PING, b"")

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import orjson
 from aiohttp import web
 
-from bridge.core.setting_types import check_origin
+from bridge.core.addresses import check_origin
 
 BODY_SECONDS: Final = 10.0
 """For a request's body to arrive."""

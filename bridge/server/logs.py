@@ -11,7 +11,7 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-from bridge.access.authenticator import redact
+from bridge.access.redaction import redact
 from bridge.core.limits import LOG_RECORDS
 
 WRITE_EVERY_SECONDS: Final = 0.05

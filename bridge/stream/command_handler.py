@@ -7,10 +7,10 @@ from typing import ClassVar, Protocol
 
 from aiohttp import WSMsgType
 
-from bridge.access.admission import TokenBucket
 from bridge.access.principal import Principal
 from bridge.core.errors import CommandError, TokenError
 from bridge.core.limits import COMMANDS_BURST, COMMANDS_PER_SECOND, MAX_MESSAGE_BYTES, MAX_RATE_LIMITED
+from bridge.core.rates import TokenBucket
 from bridge.fanout.outbox import Policy
 from bridge.fanout.subscription import Subscription
 from bridge.protocol.closing import CloseReason

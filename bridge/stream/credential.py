@@ -8,8 +8,9 @@ from typing import Final, Protocol
 from bridge.access.principal import Principal
 from bridge.core.errors import TokenError
 from bridge.core.limits import EXPIRING_SECONDS
+from bridge.core.times import timestamp
 from bridge.protocol.closing import CloseReason
-from bridge.protocol.frames import event_frame, timestamp
+from bridge.protocol.frames import event_frame
 from bridge.stream.hub import Hub
 
 SCOPE: Final = "stream"

@@ -11,15 +11,13 @@ import heapq
 import itertools
 import logging
 from collections.abc import Callable, Hashable
-from typing import Final, Protocol
+from typing import Final
+
+from bridge.core.times import Timer
 
 RECHECK_SECONDS: Final = 1.0
 log = logging.getLogger("bridge.stream.deadlines")
 _COMPACT_AT_LEAST: Final = 64
-
-
-class Timer(Protocol):
-    def cancel(self) -> None: ...
 
 
 class Deadlines:

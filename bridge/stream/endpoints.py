@@ -11,8 +11,9 @@ from typing import Any, Final
 from aiohttp import web
 from multidict import MultiMapping
 
-from bridge.access.admission import Refusal, client_ip
-from bridge.access.authenticator import find_credential
+from bridge.access.admission import Refusal
+from bridge.access.client_address import client_ip, plain_ip
+from bridge.access.credentials import find_credential
 from bridge.access.principal import Principal
 from bridge.core.errors import CommandError, TokenError
 from bridge.fanout.outbox import Policy
@@ -111,13 +112,6 @@ def tell_refusals(hub: Hub, cause: str, text: str, *arguments: object) -> None:
     count = hub.admission.episodes.due(cause, hub.admission.refused[cause], hub.monotonic())
     if count:
         log.warning(text, count, *arguments)
-
-
-def plain_ip(address: str | None) -> str:
-    """The peer's address. One that listens on :: sees IPv4 as ``::ffff:192.0.2.7`` (RFC 4291 section 2.5.5.2)."""
-    address = address or ""
-    mapped = address.removeprefix("::ffff:")
-    return mapped if "." in mapped else address
 
 
 def _policy(request: web.Request) -> Policy | None:

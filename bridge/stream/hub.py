@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from bridge.access.admission import Admission, parse_networks
+from bridge.access.admission import Admission
 from bridge.access.authenticator import Authenticator
 from bridge.access.claims import SCOPES
+from bridge.access.client_address import parse_networks
 from bridge.access.origins import OriginPolicy
 from bridge.access.principal import Principal
 from bridge.core.device_ids import EVERYTHING, Allowed, Groups

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
 
-from bridge.access.admission import TokenBucket
+from bridge.core.rates import TokenBucket
 
 MAX_REMEMBERED: Final = 10_000
 """Keys with a bucket of their own, 200 bytes each; the one that was quiet longest is forgotten first, and so begins

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 from multidict import CIMultiDict
 
-from bridge.access.authenticator import find_credential
+from bridge.access.credentials import find_credential
 from bridge.access.principal import Principal
 from bridge.core.errors import TokenError
 from bridge.server.http import Problem, answer, base_url, read_body

@@ -10,8 +10,8 @@ from weakref import WeakValueDictionary
 from aiohttp import web
 from pydantic import SecretStr
 
-from bridge.access.claims import parse_object
-from bridge.protocol.frames import timestamp
+from bridge.core.strict_json import parse_object
+from bridge.core.times import timestamp
 from bridge.server.http import Problem, answer, base_url, read_body
 from bridge.stream.endpoints import address_of, serve_stream, tell_refusals
 from bridge.stream.hub import Hub

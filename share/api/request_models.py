@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from bridge.access.claims import parse_time, refuse_constant, unique_members
 from bridge.core.device_ids import DEVICE_ID_RULE, is_device_id
+from bridge.core.strict_json import refuse_constant, unique_members
+from bridge.core.times import parse_time
 from share.model.draft import InvalidRequestError
 from share.model.grant import FIELDS
 from share.model.limits import (

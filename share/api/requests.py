@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from bridge.protocol.frames import timestamp
+from bridge.core.times import timestamp
 from share.api.request_models import ChangeBody, CreateBody, must, validate
 from share.model.aliases import neutral_aliases
 from share.model.draft import UNSET, Changes, Draft, InvalidRequestError, check_names

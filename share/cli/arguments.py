@@ -12,10 +12,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from bridge.access.claims import parse_time
-from bridge.cli.watch_view import escape
+from bridge.cli.terminal import escape
 from bridge.core.setting_types import split_list
-from bridge.protocol.frames import timestamp
+from bridge.core.times import parse_time, timestamp
 from share.model.grant import FIELDS
 
 MAX_DURATION_SECONDS: Final = timedelta(days=3_660).total_seconds()

@@ -18,7 +18,7 @@ from yarl import URL
 
 from bridge.cli.connection import server_address
 from bridge.cli.stream_client import STREAM_PATH
-from bridge.cli.watch_view import escape
+from bridge.cli.terminal import escape
 from bridge.core.errors import BridgeError
 
 SHARES_PATH: Final = "/api/v1/shares"

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import orjson
 
-from bridge.access.claims import parse_time
-from bridge.cli.watch_view import escape, fit, one_line, text_width
+from bridge.cli.terminal import escape, fit, one_line, text_width
+from bridge.core.times import parse_time
 
 MAX_CELL_COLUMNS: Final = 32
 """Width of the columns that people fill at most: the table of a fleet's shares fits 120 columns."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from bridge.stream.deadlines import Timer
+from bridge.core.times import Timer
 from share.model.errors import StorageError
 
 log = logging.getLogger("share.links.background")

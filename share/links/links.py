@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from bridge.protocol.frames import timestamp
+from bridge.core.times import timestamp
 from bridge.stream.deadlines import Deadlines
 from share.links.background import CallLater, Finisher, Turn
 from share.links.ports import Audience, Page, Store

@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from bridge.core.telemetry import Kind, Telemetry
+from bridge.core.geo import distance_m
+from bridge.core.telemetry import Kind, Position, Telemetry
+from bridge.core.times import Timer
 from bridge.fanout.cohort import Cohort
 from bridge.fanout.subscription import Entry, Subscription
-from bridge.ingest.decoding.position import Position
-from bridge.stream.deadlines import Timer
 from share.model.grant import Grant
-from share.stream.projection import distance_m, project, public_frame
+from share.stream.projection import project, public_frame
 
 EPOCH_BYTES: Final = 3
 """Random bytes that tell the message ids of one channel from those of another: ``k3f9-152``."""

@@ -26,18 +26,17 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from bridge.ingest.decoding.position import Position
-from bridge.protocol.frames import json_text, text_frame, timestamp
+from bridge.core.geo import _METRES_PER_DEGREE
+from bridge.core.telemetry import Position
+from bridge.core.times import timestamp
+from bridge.protocol.frames import json_text, text_frame
 
-EARTH_RADIUS_M: Final = 6_371_000.0
-"""The mean radius. Distances on this sphere are good to 0.5 %."""
 SPEED_STEP_KMH: Final = 10.0
 """Steps of a speed that is shown with ``precision_m``."""
 HEADING_STEP_DEG: Final = 45.0
 """Steps of a heading that is shown with ``precision_m``."""
 REMEMBERED_PROJECTIONS: Final = 1024
 """Kept for the next share of the same device: a turn's 128 messages in eight shapes. Half a KiB each."""
-_METRES_PER_DEGREE: Final = EARTH_RADIUS_M * math.pi / 180.0
 _PLACES: Final = 6
 """Decimals of a coordinate: 0.1 m."""
 
@@ -143,11 +142,3 @@ def public_frame(message_id: str, alias: str, body: bytes, replay: bool) -> byte
         b'{"event":"message","id":"%b","alias":%b%b%b}'
         % (message_id.encode(), json_text(alias), b',"replay":true,"data":' if replay else b',"data":', body)
     )
-
-
-def distance_m(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
-    """Metres along the great circle (haversine), from degrees. Good to 0.5 %, also over the antimeridian."""
-    north = math.radians(lat2 - lat1)
-    east = math.radians(lon2 - lon1)
-    across = math.cos(math.radians(lat1)) * math.cos(math.radians(lat2)) * math.sin(east / 2) ** 2
-    return 2 * EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(math.sin(north / 2) ** 2 + across)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from bridge.protocol.frames import timestamp
+from bridge.core.times import timestamp
 from share.stream.rooms import Room
 
 

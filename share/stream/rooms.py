@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
+from bridge.core.times import Timer, timestamp
 from bridge.protocol.closing import CloseReason
-from bridge.protocol.frames import event_frame, timestamp
-from bridge.stream.deadlines import Timer
+from bridge.protocol.frames import event_frame
 from bridge.stream.hub import Hub
 from share.model.grant import Grant
 from share.model.share import EndReason, Share

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from aiohttp import web
 
-from bridge.access.authenticator import find_credential
+from bridge.access.credentials import find_credential
 from bridge.access.principal import Principal
 from bridge.core.device_ids import Allowed
 from bridge.core.errors import CommandError, TokenError

@@ -14,11 +14,12 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from bridge.access.claims import check_times, claim, optional, parse_object, parse_time, text_value
+from bridge.access.claims import check_times, claim, optional, text_value
 from bridge.access.paseto import KeyRing
 from bridge.core.device_ids import DEVICE_ID_RULE, is_device_id
 from bridge.core.errors import TokenError
-from bridge.protocol.frames import timestamp
+from bridge.core.strict_json import parse_object
+from bridge.core.times import parse_time, timestamp
 from share.model.aliases import neutral_aliases
 from share.model.grant import DEFAULT_FIELDS, FIELDS, Grant
 from share.model.limits import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.core.setting_types import MqttAddress
+from bridge.core.addresses import MqttAddress
 from bridge.ingest.mqtt import ConsumerOptions
 from tests.functional.ingest.fake_mqtt import consuming, lines
 from tests.mosquitto import Credentials, MosquittoServer, make_credentials

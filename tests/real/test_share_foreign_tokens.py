@@ -17,7 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from bridge.access.authenticator import mint
 from bridge.access.paseto import KeyRing, generate_key
-from bridge.protocol.frames import timestamp
+from bridge.core.times import timestamp
 from share.stream.tokens import AUDIENCE_SHARE
 from share.stream.tokens import mint as mint_share
 from tests.mosquitto import MosquittoServer

@@ -7,11 +7,12 @@ by the configured pointers to a latitude.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
-from bridge.access.claims import parse_time
+from bridge.core.telemetry import Position
+from bridge.core.times import parse_time
 from bridge.ingest.decoding.formats import ANY, FORMATS, LON, NETWORK_FORMATS, ONLY, Format, Names
 from bridge.ingest.decoding.pointer import find, parse_pointer
 
@@ -30,27 +31,6 @@ MIN_TIME: Final = 946_684_800.0
 MILLISECONDS_FROM: Final = 1e11
 """Numbers from here on are milliseconds: as seconds it would be the year 5138, as milliseconds it is 1973."""
 _MAX_MILLISECONDS: Final = MILLISECONDS_FROM * 1000.0
-
-
-class Position(NamedTuple):
-    """One fix of one device, whatever the format. WGS 84; never (0, 0); None is "not known".
-
-    A NamedTuple for the same reason as ``Telemetry``: one is made for every message that is shared.
-    """
-
-    lat: float
-    """Degrees, -90 to 90."""
-    lon: float
-    """Degrees, -180 to 180."""
-    speed_kmh: float | None = None
-    """0 to MAX_SPEED_KMH."""
-    heading_deg: float | None = None
-    """Degrees clockwise from north, at least 0 and below 360; of the motion where the format says so."""
-    altitude_m: float | None = None
-    accuracy_m: float | None = None
-    """Radius, above 0: a sender that writes 0 does not know (Traccar, ChirpStack, Android)."""
-    time: float | None = None
-    """Wall-clock UTC of the fix, in seconds since the epoch, from the year 2000 on. Not checked against any clock."""
 
 
 class PositionReader:

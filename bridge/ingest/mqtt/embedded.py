@@ -9,8 +9,8 @@ import socket
 import threading
 from typing import Any, Final
 
+from bridge.core.addresses import MqttAddress
 from bridge.core.errors import StartError
-from bridge.core.setting_types import MqttAddress
 
 START_SECONDS: Final = 10.0
 _LOOPBACK: Final = "127.0.0.1"

@@ -19,8 +19,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from bridge.core.addresses import MqttAddress
 from bridge.core.limits import READ_BYTES
-from bridge.core.setting_types import MqttAddress
 from bridge.ingest.mqtt.options import CONNECT_SECONDS, ConsumerOptions
 from bridge.ingest.mqtt.packets import Publish, PublishLifter
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bridge.core.setting_types import MqttAddress
+from bridge.core.addresses import MqttAddress
 
 CONNECT_SECONDS: Final = 5.0
 """For TCP and TLS to the MQTT broker, and again for CONNACK and SUBACK to arrive."""

@@ -18,8 +18,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
+from bridge.core.addresses import MqttAddress
 from bridge.core.errors import BridgeError
-from bridge.core.setting_types import MqttAddress
 
 CONNECT_SECONDS: Final = 5.0
 """From the first SYN to CONNACK, each of TCP, TLS and MQTT; paho's default too."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from bridge.core.setting_types import MqttAddress
+from bridge.core.addresses import MqttAddress
 from bridge.core.telemetry import Telemetry, UpstreamState
 from bridge.ingest.decoding.json_decoder import JsonDecoder
 from bridge.ingest.mqtt import Consumer, ConsumerOptions

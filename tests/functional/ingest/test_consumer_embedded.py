@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from bridge.core.addresses import MqttAddress
 from bridge.core.errors import StartError
-from bridge.core.setting_types import MqttAddress
 from bridge.ingest.mqtt.embedded import MQTT_VERSION, EmbeddedBroker
 from bridge.ingest.mqtt.publisher import Publisher
 from tests.functional.ingest.fake_mqtt import consuming, options

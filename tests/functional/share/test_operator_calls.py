@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridge.access.claims import parse_time
+from bridge.core.times import parse_time
 from share.links import links
 from share.store.store import Store
 from tests.functional.share.operators import Operators, operators

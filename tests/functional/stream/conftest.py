@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pytest
 import uvloop
 
-from bridge.access.authenticator import redact
+from bridge.access.redaction import redact
 from tests.functional.stream.served import SECRETS, Bridge
 
 

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from bridge.access.client_address import plain_ip
 from bridge.access.paseto import KeyRing, generate_key
 from bridge.server import listener
-from bridge.stream import endpoints as stream
 from bridge.stream.websocket import StreamSocket
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.served import SECRETS, Bridge, eventually
@@ -112,7 +112,7 @@ async def test_full_server_says_so_once(start: StartBridge, caplog: pytest.LogCa
     ("192.0.2.7", "192.0.2.7"), (None, "")])  # fmt: skip
 def test_mapped_address_is_its_ipv4_address(address: str | None, plain: str) -> None:
     """A listener on :: sees IPv4 clients as IPv6; caps and trusted proxies know them by their own address."""
-    assert stream.plain_ip(address) == plain
+    assert plain_ip(address) == plain
 
 
 async def test_client_that_is_gone_before_the_upgrade_is_no_error(

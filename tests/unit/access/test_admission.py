@@ -6,15 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.access.admission import (
-    EPISODE_SECONDS,
-    Admission,
-    Episodes,
-    Refusal,
-    TokenBucket,
-    client_ip,
-    parse_networks,
-)
+from bridge.access.admission import Admission, Refusal
+from bridge.access.client_address import client_ip, parse_networks
+from bridge.core.rates import EPISODE_SECONDS, Episodes, TokenBucket
 
 
 def admission(connections: int = 0, per_ip: int = 0, per_principal: int = 0, rate: int = 0) -> Admission:

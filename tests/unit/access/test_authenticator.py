@@ -8,12 +8,13 @@ from typing import Any
 import pyseto
 import pytest
 
-from bridge.access.authenticator import Authenticator, find_credential, mint
+from bridge.access.authenticator import Authenticator, mint
 from bridge.access.claims import AUDIENCE_ACCESS, MAX_TOKEN_SECONDS
+from bridge.access.credentials import find_credential
 from bridge.access.paseto import KeyRing, generate_key
 from bridge.access.principal import Principal
 from bridge.core.errors import TokenError
-from bridge.protocol.frames import timestamp
+from bridge.core.times import timestamp
 from tests.tokens import KEY, OTHER_KEY, RING, SECRET_KEY
 
 NOW = 1_900_000_000.0

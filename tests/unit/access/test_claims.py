@@ -7,13 +7,9 @@ from typing import Any
 
 import pytest
 
-from bridge.access.claims import (
-    MAX_CLAIM_CHARS,
-    Claims,
-    parse_claims,
-    parse_object,
-)
+from bridge.access.claims import MAX_CLAIM_CHARS, Claims, parse_claims
 from bridge.core.errors import TokenError
+from bridge.core.strict_json import parse_object
 
 NOW = 1_900_000_000.0
 EXP = "2030-03-17T17:46:40Z"  # NOW

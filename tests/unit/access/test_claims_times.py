@@ -10,16 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.access.claims import (
-    AUDIENCE_ACCESS,
-    LEEWAY_SECONDS,
-    Claims,
-    check_claims,
-    parse_claims,
-    parse_time,
-)
+from bridge.access.claims import AUDIENCE_ACCESS, LEEWAY_SECONDS, Claims, check_claims, parse_claims
 from bridge.core.errors import TokenError
-from bridge.protocol.frames import timestamp
+from bridge.core.times import parse_time, timestamp
 
 NOW = 1_900_000_000.0
 EXP = "2030-03-17T17:46:40Z"  # NOW

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.access import authenticator as auth
-from bridge.access.authenticator import Authenticator, load_groups, mint
+from bridge.access import groups as auth
+from bridge.access.authenticator import Authenticator, mint
+from bridge.access.groups import load_groups
 from bridge.access.paseto import KeyRing, generate_key
 
 RING = KeyRing([generate_key()])

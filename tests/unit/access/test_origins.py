@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.access.origins import OriginPolicy
-from bridge.core.setting_types import check_origin
+from bridge.core.addresses import check_origin
 
 ALLOWED = [check_origin("https://app.example.com"), check_origin("http://localhost:5173")]
 HOST = "bridge.example.com:8443"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.access.authenticator import redact
 from bridge.access.paseto import generate_key
+from bridge.access.redaction import redact
 from tests.tokens import KEY, SECRET_KEY, TOKEN
 
 JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJkYXNoYm9hcmQifQ.c2lnbmF0dXJlLW9mLWEtand0"

@@ -9,7 +9,7 @@ import pytest
 from bridge.cli import simulate
 from bridge.cli.fleet import Fleet
 from bridge.cli.simulate import STABLE_SECONDS, Simulator
-from bridge.core.setting_types import MqttAddress
+from bridge.core.addresses import MqttAddress
 from bridge.ingest.mqtt.publisher import LinkLostError, Publisher
 from tests.fakes import Clock
 from tests.functional.ingest.fake_mqtt import FakeMqtt, Link

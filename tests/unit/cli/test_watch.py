@@ -8,17 +8,8 @@ import random
 import pytest
 
 from bridge.cli.stream_client import stream_url
-from bridge.cli.watch_view import (
-    DEFAULT_HEARTBEAT_SECONDS,
-    MAX_ROWS,
-    Verdict,
-    WatchState,
-    columns_of,
-    escape,
-    one_line,
-    render,
-    verdict,
-)
+from bridge.cli.terminal import escape, one_line
+from bridge.cli.watch_view import DEFAULT_HEARTBEAT_SECONDS, MAX_ROWS, Verdict, WatchState, columns_of, render, verdict
 from bridge.core.backoff import BACKOFF_BASE_SECONDS, BACKOFF_CAP_SECONDS, full_jitter
 from bridge.protocol.closing import CloseReason
 

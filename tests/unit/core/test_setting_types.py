@@ -8,14 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.setting_types import (
-    check_network,
-    check_origin,
-    check_topic_filters,
-    is_loopback,
-    parse_mqtt_url,
-    split_list,
-)
+from bridge.core.addresses import check_origin, is_loopback, parse_mqtt_url
+from bridge.core.setting_types import check_network, check_topic_filters, split_list
 
 
 def test_lists_forgive_blanks_and_empty_items() -> None:

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.cli.fleet import Fleet, payload
+from bridge.core.telemetry import Position
+from bridge.core.times import timestamp
 from bridge.ingest.decoding.position import (
     MAX_ACCURACY_M,
     MAX_ALTITUDE_M,
@@ -21,10 +23,8 @@ from bridge.ingest.decoding.position import (
     MILLISECONDS_FROM,
     MIN_ALTITUDE_M,
     MIN_TIME,
-    Position,
     PositionReader,
 )
-from bridge.protocol.frames import timestamp
 from bridge.settings import Settings
 
 POINTERS = Settings.model_fields["position_pointers"].default

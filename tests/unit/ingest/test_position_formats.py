@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from bridge.ingest.decoding.position import Position, PositionReader
+from bridge.core.telemetry import Position
+from bridge.ingest.decoding.position import PositionReader
 from bridge.settings import Settings
 
 READER = PositionReader(Settings.model_fields["position_pointers"].default)

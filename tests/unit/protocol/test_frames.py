@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Close, Frame, Opcode
 
+from bridge.core.times import timestamp
 from bridge.protocol.closing import CloseReason
 from bridge.protocol.frames import (
     KEEP_ALIVE,
@@ -19,7 +20,6 @@ from bridge.protocol.frames import (
     message_frame,
     pong_frame,
     text_frame,
-    timestamp,
 )
 from tests.fakes import events_in, frames_in
 

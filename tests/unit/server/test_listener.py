@@ -11,8 +11,9 @@ import socket
 
 import pytest
 
+from bridge.core.addresses import place
 from bridge.core.errors import StartError
-from bridge.core.setting_types import check_host, place
+from bridge.core.setting_types import check_host
 from bridge.server import listener
 from bridge.server.lifecycle import close_all
 from bridge.server.listener import FILES_RESERVE, SHORTAGE_SECONDS, FileShortage, bind, raise_file_limit

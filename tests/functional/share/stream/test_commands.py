@@ -6,9 +6,8 @@ import asyncio
 
 import pytest
 
-from bridge.access.claims import parse_time
 from bridge.core.limits import COMMANDS_BURST, MAX_MESSAGE_BYTES, MAX_RATE_LIMITED
-from bridge.protocol.frames import timestamp
+from bridge.core.times import parse_time, timestamp
 from bridge.stream import session
 from share.stream.tokens import mint
 from tests.functional.share.stream.conftest import StartSharing

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from bridge.protocol.frames import timestamp
+from bridge.core.times import timestamp
 from share.stream.session import ADVICE
 from share.stream.tokens import mint
 from tests.functional.share.stream.conftest import StartSharing

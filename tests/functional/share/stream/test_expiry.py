@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.access.claims import parse_time
-from bridge.protocol.frames import timestamp
+from bridge.core.times import parse_time, timestamp
 from bridge.stream import deadlines, session
 from share.model.draft import Changes
 from share.stream.tokens import mint

@@ -9,7 +9,7 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from bridge.protocol.frames import timestamp
+from bridge.core.times import timestamp
 from share.api import public_routes
 from share.model.draft import Changes
 from tests.functional.share.stream.conftest import StartSharing

@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 import pytest
 
-from bridge.access.authenticator import redact
+from bridge.access.redaction import redact
 from share.model.draft import Changes
 from share.model.errors import StorageError
 from share.model.grant import Destination

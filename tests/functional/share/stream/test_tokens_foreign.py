@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from bridge.access.paseto import KeyRing, generate_key
-from bridge.protocol.frames import timestamp
+from bridge.core.times import timestamp
 from share.stream.tokens import AUDIENCE_SHARE
 from tests.functional.share.stream.conftest import StartSharing
 from tests.functional.share.stream.served import SHARE_KEY, STREAM, SharingBridge, seed

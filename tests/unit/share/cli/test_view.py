@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.cli.watch_view import text_width
+from bridge.cli.terminal import text_width
 from share.cli.view import as_json, details, local_time, summary, table
 
 SHARE: dict[str, Any] = {

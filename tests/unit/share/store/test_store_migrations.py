@@ -123,7 +123,7 @@ def test_the_steps_are_found_from_any_folder(tmp_path: Path) -> None:
     """An installed bridge, started anywhere, opens a new database; Alembic is imported no earlier than that."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from share.database import open_database\n"
+        "from bridge.storage.database import open_database\n"
         "assert not any(name.split('.')[0] == 'alembic' for name in sys.modules)\n"
         "open_database('sqlite:///new.sqlite3').dispose()\n"
     )

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bridge.core.telemetry import Kind, Telemetry
+from bridge.core.telemetry import Kind, Position, Telemetry
 from bridge.fanout.broker import Broker
 from bridge.fanout.history import LastKnown
 from bridge.fanout.outbox import OutboxLimits, Policy
 from bridge.fanout.subscription import Subscription
-from bridge.ingest.decoding.position import Position, PositionReader
+from bridge.ingest.decoding.position import PositionReader
 from share.model.grant import FIELDS, Grant
 from share.stream.channel import Channel
 from tests.fakes import Owner, Timers, Transport

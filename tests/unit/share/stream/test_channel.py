@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.core.telemetry import Kind, Telemetry
-from bridge.ingest.decoding.position import Position
+from bridge.core.telemetry import Kind, Position, Telemetry
 from share.stream.channel import FUTURE_SECONDS
 from share.stream.projection import Projection, project
 from tests.fakes import event

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.core.limits import CHUNK_BYTES, LOW_WATER_BYTES
-from bridge.ingest.decoding.position import Position
+from bridge.core.telemetry import Position
 from share.model.grant import Destination
 from tests.unit.share.stream.channels import TWO, Case, fix, lats, shown
 

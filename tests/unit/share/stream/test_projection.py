@@ -10,9 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bridge.ingest.decoding.position import Position
+from bridge.core.geo import distance_m
+from bridge.core.telemetry import Position
 from share.model.grant import FIELDS, Grant
-from share.stream.projection import distance_m, grid, position_json, project, public_frame, public_position
+from share.stream.projection import grid, position_json, project, public_frame, public_position
 
 LATITUDES = st.floats(-90, 90)
 LONGITUDES = st.floats(-180, 180)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from bridge.protocol.frames import timestamp
+from bridge.core.times import timestamp
 from tests.fakes import event
 from tests.unit.share.stream.channels import NOW, fix, lasts, lats
 from tests.unit.share.stream.houses import House, Watcher

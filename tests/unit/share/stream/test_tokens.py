@@ -9,7 +9,7 @@ import pytest
 
 from bridge.access.claims import LEEWAY_SECONDS
 from bridge.core.errors import TokenError
-from bridge.protocol.frames import timestamp
+from bridge.core.times import timestamp
 from share.model.grant import DEFAULT_FIELDS, FIELDS, Grant
 from share.model.limits import MAX_DEVICES
 from share.stream.tokens import AUDIENCE_SHARE, Ticket, mint

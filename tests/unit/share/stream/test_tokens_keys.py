@@ -10,7 +10,7 @@ import pytest
 
 from bridge.access.paseto import MAX_FOOTER_BYTES, KeyRing, generate_key
 from bridge.core.errors import SettingsError, TokenError
-from bridge.protocol.frames import timestamp
+from bridge.core.times import timestamp
 from bridge.settings import load_settings
 from share.service import share_ring
 from share.stream.tokens import mint

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bridge.core.device_ids import is_device_id
 from bridge.core.errors import TokenError
 from bridge.core.limits import MAX_TOKEN_BYTES
-from bridge.protocol.frames import timestamp
+from bridge.core.times import timestamp
 from share.model.grant import FIELDS
 from share.model.limits import MAX_DELAY_SECONDS, MAX_PRECISION_M, MAX_TRAIL, MIN_PRECISION_M
 from share.stream.public_json import share_data

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import pytest
 
-from bridge.access.claims import parse_time
 from bridge.access.paseto import KeyRing
 from bridge.core.errors import TokenError
+from bridge.core.times import parse_time
 from share.model.grant import DEFAULT_FIELDS, Grant
 from share.stream.tokens import Ticket
 from tests import vectors

@@ -1,0 +1,48 @@
+"""The address of a client, behind proxies or not."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def parse_networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """Networks in CIDR notation that ``checks.check_network`` has passed."""
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+def client_ip(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
+    """The client's address: ``peer``, or what the proxies that we trust say of it.
+
+    ``X-Forwarded-For`` is read from the right: each proxy appends whom it saw, so the first address
+    that is not a trusted proxy is the client. Anything to the left of it anyone may have written.
+    """
+    address = peer
+    if not trusted or not forwarded_for:
+        return address
+    for hop in reversed(forwarded_for.split(",")):
+        if not _is_in(address, trusted):
+            break
+        address = hop.strip()
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            return peer
+    return address
+
+
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
+
+
+def plain_ip(address: str | None) -> str:
+    """The peer's address. One that listens on :: sees IPv4 as ``::ffff:192.0.2.7`` (RFC 4291 section 2.5.5.2)."""
+    address = address or ""
+    mapped = address.removeprefix("::ffff:")
+    return mapped if "." in mapped else address
