@@ -24,7 +24,8 @@ from bridge.ingest.decoding.json_decoder import JsonDecoder
 from bridge.ingest.handoff import Handoff
 from bridge.ingest.mqtt import Consumer, ConsumerOptions, Door, in_words
 from bridge.ingest.mqtt.embedded import MQTT_VERSION, EmbeddedBroker
-from bridge.server.lifecycle import close_all, drain, open_door
+from bridge.server.lifecycle import close_all, drain, open_listeners
+from bridge.server.limits import ServerLimits
 from bridge.server.listener import bind, raise_file_limit, tls_context
 from bridge.server.logs import Logs
 from bridge.server.operations import Operations
@@ -48,8 +49,15 @@ class Server:
     sharing: Sharing | None
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of each wing that no setting changes."""
+
+    server: ServerLimits = ServerLimits()
+
+
 @asynccontextmanager
-async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator[Server]:
+async def running(settings: Settings, logs: Logs | None = None, limits: Limits = Limits()) -> AsyncIterator[Server]:
     """A server from start to stop. SettingsError or StartError before anything listens.
 
     On leaving: unready at once, no new connections, the consumer ends, every stream is told 1001
@@ -86,17 +94,17 @@ async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator
         public.add_routes(shares.routes() if shares else ROUTES_OFF)
         if not admin:
             public.add_routes(operations.routes())
-        doors = [await open_door(stack, public, sockets, tls)]
+        listeners = await open_listeners(stack, public, sockets, tls, limits.server)
         if admin:
             private = web.Application()
             private.add_routes(operations.routes())
-            await open_door(stack, private, admin, None)
+            await open_listeners(stack, private, admin, None, limits.server)
 
         consumer.start()
         drain_seconds = settings.drain_seconds
         if shares:
             drain_seconds -= min(CLOSING_SECONDS, drain_seconds / 2)
-        stack.push_async_callback(drain, hub, consumer, handoff, doors, drain_seconds)
+        stack.push_async_callback(drain, hub, consumer, handoff, listeners, drain_seconds)
         port = sockets[0].getsockname()[1]
         admin_port = admin[0].getsockname()[1] if admin else None
         scheme = "https" if tls else "http"
