@@ -30,8 +30,8 @@ from bridge.server.listener import bind, raise_file_limit, tls_context
 from bridge.server.logs import Logs
 from bridge.server.operations import Operations
 from bridge.settings import PREFIX, Settings
-from bridge.stream.endpoints import HUB, ROUTES
-from bridge.stream.hub import Hub
+from bridge.stream.limits import StreamLimits
+from bridge.stream.service import StreamService
 from share.service import CLOSING_SECONDS, ROUTES_OFF, Sharing, sharing
 
 log = logging.getLogger("bridge.app")
@@ -41,7 +41,7 @@ log = logging.getLogger("bridge.app")
 class Server:
     """A running server. ``port`` and ``admin_port`` are the real ones."""
 
-    hub: Hub
+    streaming: StreamService
     consumer: Consumer
     port: int
     admin_port: int | None
@@ -54,6 +54,7 @@ class Limits:
     """The limits of each wing that no setting changes."""
 
     server: ServerLimits = ServerLimits()
+    stream: StreamLimits = StreamLimits()
 
 
 @asynccontextmanager
@@ -74,14 +75,22 @@ async def running(settings: Settings, logs: Logs | None = None, limits: Limits =
         stack.callback(close_all, admin)
         tls = tls_context(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
 
-        hub = Hub(settings, authenticator, groups)
+        streaming = StreamService(
+            settings,
+            settings,
+            authenticator=authenticator,
+            groups=groups,
+            public_url=settings.public_url,
+            tls=tls is not None,
+            limits=limits.stream,
+        )
         handoff = Handoff(loop)
-        handoff.open(hub)
+        handoff.open(streaming.intake)
         address, version = _mqtt(settings, stack)
         consumer = consumer_of(consumer_options(settings, address, version), decoder, handoff)
-        shares = await stack.enter_async_context(sharing(hub)) if settings.share_keys else None
+        shares = await stack.enter_async_context(sharing(settings, streaming)) if settings.share_keys else None
         operations = Operations(
-            hub,
+            streaming,
             consumer.statistics,
             handoff.statistics,
             logs.dropped if logs else int,
@@ -89,8 +98,7 @@ async def running(settings: Settings, logs: Logs | None = None, limits: Limits =
         )
 
         public = web.Application()
-        public[HUB] = hub
-        public.add_routes(ROUTES)
+        public.add_routes(streaming.routes())
         public.add_routes(shares.routes() if shares else ROUTES_OFF)
         if not admin:
             public.add_routes(operations.routes())
@@ -104,13 +112,13 @@ async def running(settings: Settings, logs: Logs | None = None, limits: Limits =
         drain_seconds = settings.drain_seconds
         if shares:
             drain_seconds -= min(CLOSING_SECONDS, drain_seconds / 2)
-        stack.push_async_callback(drain, hub, consumer, handoff, listeners, drain_seconds)
+        stack.push_async_callback(drain, streaming, consumer, handoff, listeners, drain_seconds)
         port = sockets[0].getsockname()[1]
         admin_port = admin[0].getsockname()[1] if admin else None
         scheme = "https" if tls else "http"
         where = " (every interface)" if settings.host in EVERY_INTERFACE else ""
         log.info("Listening on %s://%s%s, MQTT broker %s", scheme, place(settings.host, port), where, address)
-        yield Server(hub, consumer, port, admin_port, address, shares)
+        yield Server(streaming, consumer, port, admin_port, address, shares)
 
 
 async def serve(settings: Settings) -> int:

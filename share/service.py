@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from typing import Final
 
 from aiohttp import web
 
 from bridge.access.paseto import KeyRing
 from bridge.core.errors import SettingsError, StartError, StorageError
-from bridge.ingest.decoding.position import PositionReader
 from bridge.server.http import Problem
 from bridge.settings import Settings
 from bridge.storage.database_url import check_database_url
 from bridge.storage.limits import StorageLimits
-from bridge.stream.hub import Hub
+from bridge.stream.service import StreamService
 from share.api.operator_routes import OperatorRoutes
 from share.api.passwords import Passwords
 from share.api.public_routes import PublicRoutes
@@ -24,11 +22,9 @@ from share.links.links import CLOSE_SECONDS, Links
 from share.links.ports import Store
 from share.model.limits import DAY_SECONDS
 from share.page.page import Page
-from share.stream.entry import Desk
+from share.stream.entry import Entrance
 from share.stream.rooms import Rooms
 
-REMEMBERED_POSITIONS: Final = 32
-"""Payloads whose position is kept for the next channel of the same device: 4 MiB of the largest, by default."""
 CLOSING_SECONDS: Final = CLOSE_SECONDS + 2 * StorageLimits().close_seconds
 """What closing takes at most, with a database that does not answer: so much of its time the drain must leave."""
 
@@ -36,25 +32,39 @@ CLOSING_SECONDS: Final = CLOSE_SECONDS + 2 * StorageLimits().close_seconds
 class Sharing:
     """The share links of one process. ``links`` is for whoever makes shares without a request: the demo."""
 
-    def __init__(self, hub: Hub, ring: KeyRing, store: Store, passwords: Passwords) -> None:
-        settings = hub.settings
-        read = lru_cache(REMEMBERED_POSITIONS)(PositionReader(settings.position_pointers).read)
+    def __init__(
+        self, settings: Settings, streaming: StreamService, ring: KeyRing, store: Store, passwords: Passwords
+    ) -> None:
         self.passwords = passwords
-        self._rooms = Rooms(hub, read)
+        self._rooms = Rooms(
+            streaming.broker,
+            streaming.history,
+            clock=streaming.clock,
+            monotonic=streaming.monotonic,
+            call_later=streaming.call_later,
+        )
         self.links = Links(
             store,
             self._rooms,
-            clock=hub.clock,
-            deadlines=hub.deadlines,
+            clock=streaming.clock,
+            deadlines=streaming.deadlines,
             max_shares=settings.max_shares,
             retention_seconds=settings.share_retention_days * DAY_SECONDS,
-            call_later=hub.call_later,
+            call_later=streaming.call_later,
         )
         self._rooms.arrivals = self.links
-        self.desk = Desk(hub, ring, self._rooms, self.links)
+        self.entrance = Entrance(
+            ring,
+            self._rooms,
+            self.links,
+            clock=streaming.clock,
+            token_seconds=settings.share_token_seconds,
+            max_seconds=settings.share_max_days * DAY_SECONDS,
+            max_viewers=settings.max_connections_per_share,
+        )
         self._parts = (
-            OperatorRoutes(hub, self.links, passwords),
-            PublicRoutes(hub, self.desk, self.links, self._rooms, passwords),
+            OperatorRoutes(settings, streaming, self.links, passwords),
+            PublicRoutes(settings, streaming, self.entrance, self.links, self._rooms, passwords),
             share_page(settings),
         )
 
@@ -63,21 +73,21 @@ class Sharing:
 
     def statistics(self) -> dict[str, int]:
         """Counts only, for the operator."""
-        return {"open": len(self.links), "rooms": len(self._rooms), "viewers": self.desk.viewers}
+        return {"open": len(self.links), "rooms": len(self._rooms), "viewers": self.entrance.viewers}
 
 
 @asynccontextmanager
-async def sharing(hub: Hub) -> AsyncIterator[Sharing]:
+async def sharing(settings: Settings, streaming: StreamService) -> AsyncIterator[Sharing]:
     """Share links from start to stop. SettingsError or StartError when they cannot be."""
     from bridge.storage.database import Database  # SQLAlchemy takes a third of a second, which others need not wait
     from share.store.migrations import SHARES
     from share.store.store import Store
 
-    ring, url = share_ring(hub.settings), database_url(hub.settings)
+    ring, url = share_ring(settings), database_url(settings)
     database, passwords = Database(url, [SHARES]), Passwords()
     await database.open()
     try:
-        made = Sharing(hub, ring, Store(database), passwords)
+        made = Sharing(settings, streaming, ring, Store(database), passwords)
         try:
             await made.links.load()
         except StorageError as error:

@@ -31,7 +31,7 @@ class Admission:
     def __init__(
         self, *, max_connections: int, max_per_ip: int, max_per_principal: int, handshakes_per_second: int, now: float
     ) -> None:
-        self._max_connections = max_connections
+        self.max_connections = max_connections
         self._max_per_ip = max_per_ip
         self._max_per_principal = max_per_principal
         self._bucket = TokenBucket(handshakes_per_second, 2 * handshakes_per_second, now)
@@ -57,7 +57,7 @@ class Admission:
     def _refusal(self, ip: str, now: float) -> Refusal | None:
         if self.draining:
             return Refusal.DRAINING
-        if self._max_connections and self.connections >= self._max_connections:
+        if self.max_connections and self.connections >= self.max_connections:
             return Refusal.FULL
         if self._max_per_ip and self._by_ip.get(ip, 0) >= self._max_per_ip:
             return Refusal.ADDRESS

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from aiohttp import web
+from bridge.stream.hub import Hub
 from multidict import CIMultiDict
 
 from bridge.access.credentials import find_credential
 from bridge.access.principal import Principal
 from bridge.core.errors import StorageError, TokenError
 from bridge.server.http import Problem, answer, base_url, read_body
-from bridge.stream.hub import Hub
 from share.api.requests import parse_changes, parse_draft, share_json
 from share.links.links import Links
 from share.model.draft import InvalidRequestError, ShareOverError, TooManySharesError

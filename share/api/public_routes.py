@@ -8,6 +8,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from aiohttp import web
+from bridge.stream.hub import Hub
 from pydantic import SecretStr
 
 from bridge.core.errors import StorageError
@@ -15,7 +16,6 @@ from bridge.core.strict_json import parse_object
 from bridge.core.times import timestamp
 from bridge.server.http import Problem, answer, base_url, read_body
 from bridge.stream.endpoints import address_of, serve_stream, tell_refusals
-from bridge.stream.hub import Hub
 from share.api.limiter import Limiter, address_key
 from share.api.passwords import Passwords
 from share.api.request_models import StrictBody
