@@ -100,8 +100,8 @@ class Subscription:
         self.ready = self.outbox is None
 
     def failed(self) -> None:
-        """Writing raised."""
-        self.ready = False
+        """Writing raised: nothing more is written."""
+        self.pause()
         self._owner.failed()
 
     # --- delivery -------------------------------------------------------------------------------------
@@ -161,16 +161,24 @@ class Subscription:
         """Write what waits, one chunk at most: what remains is ``pending``. ``now`` is wall-clock."""
         if self._paused:
             return
-        frames = self._next_frames(CHUNK_BYTES, now)
+        frames, live, replayed = self._next_frames(CHUNK_BYTES, now)
         self.ready = self.outbox is None
-        if frames:
-            try:
-                self.write(b"".join(frames))
-            except RuntimeError:  # see Cohort.flush
-                self.failed()
+        if not frames:
+            return
+        try:
+            self.write(b"".join(frames))
+        except RuntimeError:  # see Cohort.flush
+            self._dropped += live
+            self._tally.dropped += live
+            self.failed()
+        else:
+            self.sent += live + replayed
+            self._tally.delivered += live + replayed
 
-    def _next_frames(self, room: int, now: float) -> list[bytes]:
+    def _next_frames(self, room: int, now: float) -> tuple[list[bytes], int, int]:
+        """What to write now, and how many messages of it are live, and replayed."""
         frames: list[bytes] = []
+        live = replayed = 0
         if self.outbox is not None:
             gap = self.outbox.gap
             if gap and self.renderer is not None:
@@ -178,7 +186,10 @@ class Subscription:
                 self._conflated += gap.conflated
                 frames.append(self.renderer.event("gap", gap.data(timestamp(gap.since))))
                 self.outbox.gap = Gap(now)
-            room = self._add(frames, self.outbox.take(room), room)
+            taken = self.outbox.take(room)
+            frames += taken
+            live = len(taken)
+            room -= sum(map(len, taken))
             if not self.outbox:
                 self._drop_outbox()
         looks = 0
@@ -188,14 +199,10 @@ class Subscription:
             if shown is None:
                 self._replay = None
             else:
-                room = self._add(frames, shown, room)
-        return frames
-
-    def _add(self, frames: list[bytes], messages: Sequence[bytes], room: int) -> int:
-        self.sent += len(messages)
-        self._tally.delivered += len(messages)
-        frames += messages
-        return room - sum(map(len, messages))
+                frames += shown
+                replayed += len(shown)
+                room -= sum(map(len, shown))
+        return frames, live, replayed
 
     def _drop_outbox(self) -> None:
         self._dropped, self._conflated, self._peak = self.dropped, self.conflated, self.peak
