@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from websockets.frames import Frame, Opcode
@@ -13,7 +13,9 @@ from bridge.core.limits import HIGH_WATER_BYTES
 from bridge.core.telemetry import Kind, Telemetry
 from bridge.fanout.broker import Broker
 from bridge.fanout.outbox import OutboxLimits, Policy
+from bridge.fanout.rendering import Entry, Message
 from bridge.fanout.subscription import Subscription
+from bridge.protocol.frames import event_frame
 
 
 def frames_in(data: bytes) -> list[Frame]:
@@ -116,6 +118,23 @@ class Owner:
 
     def failed(self) -> None:
         self.told.append("failed")
+
+
+class Frames:
+    """A renderer that shows what it is given, whatever a turn brings."""
+
+    def __init__(self) -> None:
+        self.ready: list[Entry] = []
+
+    def render(self, turn: Sequence[Message], now: float, monotonic: float) -> Sequence[Entry]:
+        ready, self.ready = self.ready, []
+        return ready
+
+    def event(self, name: str, data: Mapping[str, Any]) -> bytes:
+        return event_frame(name, data)
+
+    def name_of(self, device_id: str) -> str | None:
+        return device_id
 
 
 def subscribe(

@@ -126,16 +126,19 @@ def test_eviction_does_not_cost_the_number_of_devices(known: int) -> None:
 def looks(known: int, script: list[Entry], limits: OutboxLimits) -> float:
     """Comparisons of device ids, hashes included, for each message of ``script``, in an outbox that knows so many."""
 
+    looked = 0
+
     class Name(str):
         __slots__ = ()
-        count = 0
 
         def __hash__(self) -> int:
-            Name.count += 1
+            nonlocal looked
+            looked += 1
             return super().__hash__()
 
         def __eq__(self, other: object) -> bool:
-            Name.count += 1
+            nonlocal looked
+            looked += 1
             return super().__eq__(other)
 
     box = Outbox(limits, 0.0)
@@ -143,11 +146,11 @@ def looks(known: int, script: list[Entry], limits: OutboxLimits) -> float:
         box.offer(Entry(Name(f"d{number}"), E, b"x" * 100))
     warm, *rest_of_script = [entry._replace(device_id=Name(entry.device_id)) for entry in script]
     box.offer(warm)
-    Name.count = 0
+    looked = 0
     for entry in rest_of_script:
         box.offer(entry)
     assert box.gap.dropped >= len(rest_of_script) // 2
-    return Name.count / len(rest_of_script)
+    return looked / len(rest_of_script)
 
 
 @pytest.mark.parametrize("policy", FAIR)
