@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from typing import Final
 
 from aiohttp import web
 
 from bridge.access.paseto import KeyRing
 from bridge.core.errors import SettingsError, StartError, StorageError
-from bridge.ingest.decoding.position import PositionReader
 from bridge.server.http import Problem
 from bridge.settings import Settings
 from bridge.storage.database_url import check_database_url
@@ -27,8 +25,6 @@ from share.page.page import Page
 from share.stream.entry import Desk
 from share.stream.rooms import Rooms
 
-REMEMBERED_POSITIONS: Final = 32
-"""Payloads whose position is kept for the next channel of the same device: 4 MiB of the largest, by default."""
 CLOSING_SECONDS: Final = CLOSE_SECONDS + 2 * StorageLimits().close_seconds
 """What closing takes at most, with a database that does not answer: so much of its time the drain must leave."""
 
@@ -38,9 +34,8 @@ class Sharing:
 
     def __init__(self, hub: Hub, ring: KeyRing, store: Store, passwords: Passwords) -> None:
         settings = hub.settings
-        read = lru_cache(REMEMBERED_POSITIONS)(PositionReader(settings.position_pointers).read)
         self.passwords = passwords
-        self._rooms = Rooms(hub, read)
+        self._rooms = Rooms(hub)
         self.links = Links(
             store,
             self._rooms,

@@ -154,19 +154,20 @@ class Broker:
     def publish(self, batch: Sequence[Telemetry]) -> None:
         """One turn: fan out ``batch``, in order. Never blocks; a slow socket costs the others nothing."""
         self._before_turn()
-        routing, remember, monotonic = self._routing, self._history.remember, self._monotonic()
+        routing, remember = self._routing, self._history.remember
+        now, monotonic = self._clock(), self._monotonic()
         routes, version = routing.routes, routing.patterns.version
         touched: list[Cohort] = []
         try:
             for message in batch:
                 self._sequence = sequence = self._sequence + 1
-                remember(sequence, message, monotonic)
+                number = remember(sequence, message, now, monotonic)
                 device_id = message.device_id
                 route = routes.get(device_id)
                 cohorts = route[1] if route is not None and route[0] == version else routing.of(device_id)
                 if not cohorts:
                     continue
-                frame = message_frame(f"{self._epoch}-{sequence}", device_id, message.payload, message.retained)
+                frame = message_frame(f"{self._epoch}-{number}", device_id, message.payload, message.retained)
                 for cohort in cohorts:
                     if not cohort.entries:
                         touched.append(cohort)
@@ -246,9 +247,9 @@ class Broker:
         cohort = self._membership.get(subscription)
         if cohort is None or (device_id not in cohort.selectors and cohort not in self._routing.of(device_id)):
             return
-        for sequence, message, _ in self._history.of(device_id):
+        for sequence, number, message, _ in self._history.of(device_id):
             if sequence <= up_to:
-                yield message_frame(f"{self._epoch}-{sequence}", device_id, message.payload, replay=True)
+                yield message_frame(f"{self._epoch}-{number}", device_id, message.payload, replay=True)
 
     # --- sockets that are behind ------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from bridge.core.geo import distance_m
-from bridge.core.telemetry import Kind, Position, Telemetry
+from bridge.core.limits import FUTURE_SECONDS
+from bridge.core.telemetry import Fix, Position, Telemetry
 from bridge.core.times import Timer
 from bridge.fanout.cohort import Cohort
 from bridge.fanout.subscription import Entry, Subscription
@@ -23,8 +24,6 @@ EPOCH_BYTES: Final = 3
 """Random bytes that tell the message ids of one channel from those of another: ``k3f9-152``."""
 FIRST_SEQUENCES: Final = 1_000_000
 """Where message ids begin is chosen below this, so that they do not tell how much was shown before."""
-FUTURE_SECONDS: Final = 300.0
-"""How far ahead of our clock a device's may be; a fix from further ahead is not shown."""
 HELD_POSITIONS: Final = 600
 """Positions of a channel that wait for a delay to pass, shared by its devices: with one device, one each 0.5 s for five
 minutes; 200 bytes each."""
@@ -32,8 +31,6 @@ REPLAY_POSITIONS: Final = 32
 """Positions of a trail that are written at once: 8 KiB, little beside the chunk that a socket may have waiting."""
 TRAIL_STEP_M: Final = 25.0
 """Least distance between two positions of a trail: so that one that is parked does not eat it up."""
-
-Read = Callable[[bytes], Position | None]
 
 
 class _Held:
@@ -53,12 +50,13 @@ class _Held:
 class _Device:
     """What a channel knows of one device. ``trail`` and ``last`` are public: ``(sequence, body)``."""
 
-    __slots__ = ("alias", "arrived", "held", "last", "newest_at", "place", "trail", "trail_place")
+    __slots__ = ("alias", "arrived", "held", "is_fixed", "last", "newest_at", "place", "trail", "trail_place")
 
     def __init__(self, alias: str, trail: int) -> None:
         self.alias = alias
         self.held: deque[_Held] = deque()
         self.newest_at: tuple[float, float, float] | None = None
+        self.is_fixed = False
         self.trail: deque[tuple[int, bytes]] = deque(maxlen=trail)
         self.trail_place: tuple[float, float] | None = None
         self.last: tuple[int, bytes] | None = None
@@ -82,14 +80,13 @@ class Channel(Cohort):
     """
 
     __slots__ = (
-        "_call_later", "_deliver", "_devices", "_epoch", "_grant", "_most_held", "_on_arrival", "_read", "_ready",
+        "_call_later", "_deliver", "_devices", "_epoch", "_grant", "_most_held", "_on_arrival", "_ready",
         "_sequence", "_timer",
     )  # fmt: skip
 
     def __init__(
         self,
         grant: Grant,
-        read: Read,
         *,
         call_later: Callable[[float, Callable[[], None]], Timer],
         deliver: Callable[[Channel], None],
@@ -102,7 +99,6 @@ class Channel(Cohort):
         """
         super().__init__(frozenset(grant.device_ids))
         self._grant = grant
-        self._read = read
         self._call_later = call_later
         self._deliver = deliver
         self._on_arrival: Callable[[], None] | None = on_arrival if grant.end_on_arrival else None
@@ -166,11 +162,13 @@ class Channel(Cohort):
 
         ``now`` is when it came, by the wall clock. A retained message is older: only its own time says when
         it is from. One without, or with one that cannot be since it lies ahead of ours, is shown to nobody whose
-        grant has a start, and never in the place of another.
+        grant has a start, and never in the place of another. Where a network takes a device to be is never shown in
+        the place of what the device says itself, which takes the place of it at once.
         """
-        position = self._read(message.payload)
+        position = message.position
         device = self._devices.get(message.device_id)
-        if position is None or device is None:
+        is_fix = message.fix is not None
+        if position is None or device is None or (device.is_fixed and not is_fix):
             return
         starts_at = self._grant.starts_at
         at = now if position.time is None else min(position.time, now)
@@ -183,9 +181,11 @@ class Channel(Cohort):
             return
         key = (at, position.lat, position.lon)
         if position.time is not None:  # where only we know the time, our clock may have been set back
-            if device.newest_at is not None and (at < device.newest_at[0] or key == device.newest_at):
+            newest_at = device.newest_at if device.is_fixed == is_fix else None
+            if newest_at is not None and (at < newest_at[0] or key == newest_at):
                 return
             device.newest_at = key
+        device.is_fixed = is_fix
         if position.time != at and not (message.retained and position.time is None):
             position = position._replace(time=at)
         if self._grant.delay_s:
@@ -202,7 +202,7 @@ class Channel(Cohort):
         device.last, device.place = (self._sequence, shown.body), (shown.lat, shown.lon)
         if self.members:  # most shares are open for hours and watched for minutes
             frame = public_frame(self._id(self._sequence), device.alias, shown.body, replay=False)
-            self._ready.append((Telemetry(device.alias, Kind.POSITION, b""), frame))
+            self._ready.append((Telemetry(device.alias, b"", fix=Fix(shown.lat, shown.lon)), frame))
         self._look_for_arrival(device, exact)
 
     def _is_apart(self, device: _Device) -> bool:

@@ -12,7 +12,7 @@ from bridge.protocol.frames import event_frame
 from bridge.stream.hub import Hub
 from share.model.grant import Grant
 from share.model.share import EndReason, Share
-from share.stream.channel import Channel, Read
+from share.stream.channel import Channel
 
 MAX_ROOMS_ELSEWHERE: Final = 1000
 """Different grants of tokens that other services have made, watched now or lately. Each costs 10 µs for each message of
@@ -63,9 +63,8 @@ class Rooms:
     """All rooms of one process. A stored share has its room while it is open; tokens made elsewhere have one for each
     grant while it is watched, and for a while after: who comes back finds trail and delayed positions as they were."""
 
-    def __init__(self, hub: Hub, read: Read) -> None:
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._read = read
         self._rooms: dict[str | Grant, Room] = {}
         self._elsewhere: dict[Grant, Room] = {}
         self.arrivals: Arrivals | None = None
@@ -151,13 +150,13 @@ class Rooms:
             if share is not None and self.arrivals is not None:
                 self.arrivals.arrived(share.id)
 
-        channel = Channel(grant, self._read, call_later=hub.call_later, deliver=hub.broker.deliver, on_arrival=arrived)
+        channel = Channel(grant, call_later=hub.call_later, deliver=hub.broker.deliver, on_arrival=arrived)
         room = Room(grant, channel, share)
         self._rooms[room.key] = room
         hub.broker.attach(channel)
         zero = hub.clock() - hub.monotonic()  # of monotonic, by the clock as it is set now; it may have been wrong then
         for device_id in grant.device_ids:
-            for _, message, monotonic in hub.history.of(device_id):
+            for _, _, message, monotonic in hub.history.of(device_id):
                 channel.take(message, zero + monotonic, monotonic)
         hub.broker.deliver(channel)
         return room
