@@ -112,9 +112,14 @@ class Subscription:
         return self._replay is not None
 
     @property
+    def behind(self) -> bool:
+        """Whether something waits, live or last-known."""
+        return self.outbox is not None or self._replay is not None
+
+    @property
     def pending(self) -> bool:
         """Whether something waits that could be written now."""
-        return not self._paused and (self.outbox is not None or self._replay is not None)
+        return self.behind and not self._paused
 
     def hold(self, entries: Sequence[Entry], now: float) -> None:
         """Queue ``entries``, which the transport cannot take now. ``now`` is wall-clock."""
@@ -146,8 +151,8 @@ class Subscription:
     def _outbox(self, now: float) -> Outbox:
         self.ready = False
         if self.outbox is None:
+            self._tally.behind += not self.behind
             self.outbox = Outbox(self._limits, now)
-            self._tally.behind += 1
         return self.outbox
 
     def show(self, replay: Iterator[Sequence[bytes]]) -> None:
@@ -155,6 +160,7 @@ class Subscription:
 
         In the place of an earlier replay. Each step is bounded by its maker; live messages go past it.
         """
+        self._tally.behind += not self.behind
         self._replay = replay
 
     def pump(self, now: float) -> None:
@@ -197,7 +203,7 @@ class Subscription:
             looks += 1
             shown = next(self._replay, None)
             if shown is None:
-                self._replay = None
+                self._end_replay()
             else:
                 frames += shown
                 replayed += len(shown)
@@ -206,8 +212,13 @@ class Subscription:
 
     def _drop_outbox(self) -> None:
         self._dropped, self._conflated, self._peak = self.dropped, self.conflated, self.peak
-        self._tally.behind -= 1
         self.outbox = None
+        self._tally.behind -= not self.behind
+
+    def _end_replay(self) -> None:
+        if self._replay is not None:
+            self._replay = None
+            self._tally.behind -= not self.behind
 
     def forget(self) -> None:
         """Let go of everything that waits, and count it as dropped: nothing more is written for this socket."""
@@ -216,6 +227,6 @@ class Subscription:
             self._drop_outbox()
             self._dropped += waiting
             self._tally.dropped += waiting
-        self._replay = None
+        self._end_replay()
         self._paused = True
         self.ready = False
