@@ -230,7 +230,7 @@ def test_forgotten_subscription_is_never_written_to() -> None:
     assert case.pump() is False
     assert case.counts() == (0, 3, 1)
     assert case.subscription.peak == 2
-    assert (case.subscription.ready, case.subscription.replaying, case.tally.behind) == (False, False, 0)
+    assert (case.subscription.ready, case.subscription.behind, case.tally.behind) == (False, False, 0)
     assert case.transport.writes == 0
 
 
