@@ -13,13 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from bridge.access.claims import (
-    AUDIENCE_ACCESS,
-    MAX_TOKEN_SECONDS,
-    SCOPES,
-    check_claims,
-    parse_claims,
-)
+from bridge.access.claims import AUDIENCE_ACCESS, MAX_TOKEN_SECONDS, SCOPES, parse_claims
 from bridge.access.paseto import KeyRing, TokenTooLongError
 from bridge.access.principal import Principal
 from bridge.core.device_ids import Allowed, Groups
@@ -67,10 +61,10 @@ class Authenticator:
         if not token:
             raise TokenError("token_required")
         claims = parse_claims(self._ring.open(token))
-        check_claims(claims, now=now, audience=self._audience, max_seconds=self._max_token_seconds)
+        claims.validity.check(now=now, audience=self._audience, max_seconds=self._max_token_seconds)
         return Principal(
             subject=claims.subject,
-            expires_at=claims.expires_at,
+            expires_at=claims.validity.expires_at,
             allowed=self._allowed(claims.devices, claims.groups),
             devices=claims.devices,
             groups=claims.groups,

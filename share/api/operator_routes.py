@@ -8,11 +8,9 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from aiohttp import web
-from multidict import CIMultiDict
 
-from bridge.access.credentials import find_credential
 from bridge.access.principal import Principal
-from bridge.core.errors import TokenError
+from bridge.server.callers import Callers
 from bridge.server.http import Problem, answer, base_url, read_body
 from bridge.stream.hub import Hub
 from share.api.requests import parse_changes, parse_draft, share_json
@@ -23,16 +21,10 @@ from share.model.limits import DAY_SECONDS, DEFAULT_PAGE, ID_BYTES, MAX_BODY_BYT
 from share.model.share import Share, Status
 
 PATH: Final = "/api/v1/shares"
-SCOPES: Final = frozenset({"share", "admin"})
+SCOPES: Final = ("share", "admin")
 """Either is enough; ``admin`` sees every owner's shares."""
 BUSY_SECONDS: Final = 2
 """What who finds the hashing of passwords busy is told to wait: it takes a fraction of a second."""
-_ADVICE: Final = {
-    "token_required": "present an access token: Authorization: Bearer …",
-    "token_invalid": "this is not a token of this server; get a new one",
-    "token_expired": "the token is over; get a new one",
-    "token_not_yet_valid": "the token is not valid yet; check the clocks",
-}
 _ID: Final = re.compile(rf"[0-9a-f]{{{2 * ID_BYTES}}}")
 _LIMIT: Final = re.compile(r"[0-9]{1,4}")
 
@@ -48,14 +40,17 @@ class Hasher(Protocol):
 class OperatorRoutes:
     """The calls below ``/api/v1/shares``.
 
-    The token comes in the ``Authorization`` header alone: a cookie would let other pages make shares (CSRF),
-    and an address with a token is written into histories. No body, code or name reaches the log.
+    No body, code or name reaches the log.
     """
 
     def __init__(self, hub: Hub, links: Links, passwords: Hasher) -> None:
         self._hub = hub
         self._links = links
         self._passwords = passwords
+        self._callers = Callers(
+            hub.origins,
+            lambda token: hub.authenticator.verify(token, hub.clock()) if hub.authenticator else hub.anonymous(),
+        )
         self._max_seconds = hub.settings.share_max_days * DAY_SECONDS
 
     def routes(self) -> list[web.RouteDef]:
@@ -73,31 +68,11 @@ class OperatorRoutes:
     def _guarded(self, handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def guarded(request: web.Request) -> web.Response:
             try:
-                return await handler(request, self._principal(request))
+                return await handler(request, self._callers.principal(request, *SCOPES))
             except (Problem, InvalidRequestError, ShareOverError, TooManySharesError, StorageError, BusyError) as error:
                 return _problem(error).response()
 
         return guarded
-
-    def _principal(self, request: web.Request) -> Principal:
-        """Who asks. Problem when that is nobody who may."""
-        if not self._hub.origins.permits(request.headers):
-            raise Problem(
-                403, "origin_refused", "this web page may not ask; its origin is not in BRIDGE_ALLOWED_ORIGINS"
-            )
-        if self._hub.authenticator is None:
-            principal = self._hub.anonymous()
-        else:
-            sent = CIMultiDict(("Authorization", value) for value in request.headers.getall("Authorization", ()))
-            try:
-                principal = self._hub.authenticator.verify(find_credential(sent, {}, {}), self._hub.clock())
-            except TokenError as error:
-                raise Problem(
-                    401, error.code, _ADVICE.get(error.code, "get a new token"), headers={"WWW-Authenticate": "Bearer"}
-                ) from None
-        if principal.scopes.isdisjoint(SCOPES):
-            raise Problem(403, "scope_missing", "the token lacks the scope `share`")
-        return principal
 
     # --- the calls --------------------------------------------------------------------------------------
 

@@ -194,8 +194,8 @@ class Bridge:
         held: dict[str, object] = {
             "streams": len(hub.streams),
             "connections": hub.admission.connections,
-            "by_ip": dict(hub.admission._by_ip),
-            "by_principal": dict(hub.admission._by_principal),
+            "by_ip": dict(hub.admission.by_ip),
+            "by_principal": dict(hub.admission.by_principal),
             "deadlines": len(hub.deadlines),
             "heartbeats": len(hub.heartbeat._slot_of),
             "cohorts": len(broker._cohorts),
