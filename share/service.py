@@ -10,19 +10,18 @@ from typing import Final
 from aiohttp import web
 
 from bridge.access.paseto import KeyRing
-from bridge.core.errors import SettingsError, StartError
+from bridge.core.errors import SettingsError, StartError, StorageError
 from bridge.ingest.decoding.position import PositionReader
 from bridge.server.http import Problem
 from bridge.settings import Settings
-from bridge.storage import worker
 from bridge.storage.database_url import check_database_url
+from bridge.storage.limits import StorageLimits
 from bridge.stream.hub import Hub
 from share.api.operator_routes import OperatorRoutes
 from share.api.passwords import Passwords
 from share.api.public_routes import PublicRoutes
 from share.links.links import CLOSE_SECONDS, Links
 from share.links.ports import Store
-from share.model.errors import StorageError
 from share.model.limits import DAY_SECONDS
 from share.page.page import Page
 from share.stream.entry import Desk
@@ -30,7 +29,7 @@ from share.stream.rooms import Rooms
 
 REMEMBERED_POSITIONS: Final = 32
 """Payloads whose position is kept for the next channel of the same device: 4 MiB of the largest, by default."""
-CLOSING_SECONDS: Final = CLOSE_SECONDS + 2 * worker.CLOSE_SECONDS
+CLOSING_SECONDS: Final = CLOSE_SECONDS + 2 * StorageLimits().close_seconds
 """What closing takes at most, with a database that does not answer: so much of its time the drain must leave."""
 
 
@@ -70,13 +69,15 @@ class Sharing:
 @asynccontextmanager
 async def sharing(hub: Hub) -> AsyncIterator[Sharing]:
     """Share links from start to stop. SettingsError or StartError when they cannot be."""
-    from share.store.store import Store as Database  # SQLAlchemy takes a third of a second, which others need not wait
+    from bridge.storage.database import Database  # SQLAlchemy takes a third of a second, which others need not wait
+    from share.store.migrations import SHARES
+    from share.store.store import Store
 
     ring, url = share_ring(hub.settings), database_url(hub.settings)
-    store, passwords = Database(url), Passwords()
-    await store.open()
+    database, passwords = Database(url, [SHARES]), Passwords()
+    await database.open()
     try:
-        made = Sharing(hub, ring, store, passwords)
+        made = Sharing(hub, ring, Store(database), passwords)
         try:
             await made.links.load()
         except StorageError as error:
@@ -87,7 +88,7 @@ async def sharing(hub: Hub) -> AsyncIterator[Sharing]:
             await made.links.close()
     finally:
         passwords.close()
-        await store.close()
+        await database.close()
 
 
 def share_ring(settings: Settings) -> KeyRing:

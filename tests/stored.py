@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
+from bridge.core.errors import StorageError
 from bridge.stream.deadlines import Deadlines
 from share.links.links import Links
 from share.model.draft import Draft
-from share.model.errors import GoneError, StorageError
+from share.model.errors import GoneError
 from share.model.grant import Grant
 from share.model.share import EndReason, Share, Status
 from tests.fakes import Clock, Timers

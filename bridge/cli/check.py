@@ -61,10 +61,12 @@ def run_check() -> int:
 
 
 def _check_database(url: str) -> int:
-    from bridge.storage.database import probe_database
+    from bridge.storage.limits import StorageLimits
+    from bridge.storage.opening import probe_database
+    from share.store.migrations import SHARES
 
     try:
-        name = probe_database(url)
+        name = probe_database(url, [SHARES], StorageLimits())
     except StartError as error:
         print(f"{PREFIX}DATABASE_URL: {error}", file=sys.stderr)
         return 1

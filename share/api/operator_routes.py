@@ -10,13 +10,14 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 
 from bridge.access.principal import Principal
+from bridge.core.errors import StorageError
 from bridge.server.callers import Callers
 from bridge.server.http import Problem, answer, base_url, read_body
 from bridge.stream.hub import Hub
 from share.api.requests import parse_changes, parse_draft, share_json
 from share.links.links import Links
 from share.model.draft import InvalidRequestError, ShareOverError, TooManySharesError
-from share.model.errors import BusyError, StorageError
+from share.model.errors import BusyError
 from share.model.limits import DAY_SECONDS, DEFAULT_PAGE, ID_BYTES, MAX_BODY_BYTES, MAX_PAGE
 from share.model.share import Share, Status
 

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from aiohttp import web
 from pydantic import SecretStr
 
+from bridge.core.errors import StorageError
 from bridge.core.strict_json import parse_object
 from bridge.core.times import timestamp
 from bridge.server.http import Problem, answer, base_url, read_body
@@ -20,7 +21,7 @@ from share.api.passwords import Passwords
 from share.api.request_models import StrictBody
 from share.links.background import Turn
 from share.links.links import Links
-from share.model.errors import BusyError, StorageError
+from share.model.errors import BusyError
 from share.model.limits import CODE_BYTES
 from share.model.share import EndReason, Share, Status
 from share.stream.entry import Desk

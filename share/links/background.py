@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from bridge.core.errors import StorageError
 from bridge.core.times import Timer
-from share.model.errors import StorageError
 
 log = logging.getLogger("share.links.background")
 

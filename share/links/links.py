@@ -15,13 +15,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from bridge.core.errors import StorageError
 from bridge.core.times import timestamp
 from bridge.stream.deadlines import Deadlines
 from share.links.background import CallLater, Finisher, Turn
 from share.links.ports import Audience, Page, Store
 from share.links.write_behind import WriteBehind
 from share.model.draft import Changes, Draft, ShareOverError, TooManySharesError
-from share.model.errors import GoneError, StorageError
+from share.model.errors import GoneError
 from share.model.limits import CODE_BYTES, ID_BYTES, MAX_WAITING_CHANGES
 from share.model.share import EndReason, Share, Status
 

@@ -7,9 +7,10 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
+from bridge.core.errors import StorageError
 from share.links.background import CallLater, Repeated
 from share.links.ports import Store
-from share.model.errors import GoneError, StorageError
+from share.model.errors import GoneError
 from share.model.limits import ARRIVALS_SECONDS, PURGE_SECONDS, VIEWERS_SECONDS
 from share.model.share import Share
 

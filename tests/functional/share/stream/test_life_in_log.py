@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from bridge.access.redaction import redact
+from bridge.core.errors import StorageError
 from share.model.draft import Changes
-from share.model.errors import StorageError
 from share.model.grant import Destination
 from tests.functional.share.stream.conftest import StartSharing
 from tests.functional.share.stream.served import FILE, INIT, STREAM, broken_database, seed

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from bridge.core.errors import StorageError
 from bridge.stream import session
-from share.model.errors import StorageError
 from share.model.share import EndReason
 from tests.functional.share.stream.conftest import StartSharing
 from tests.functional.share.stream.served import FILE, STREAM, SharingBridge, broken_database, flood, seed, stalled

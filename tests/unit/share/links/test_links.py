@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from bridge.core.errors import StorageError
 from share.model.draft import Changes, InvalidRequestError, ShareOverError
-from share.model.errors import StorageError
 from share.model.limits import MAX_WAITING_CHANGES
 from share.model.share import EndReason, Status
 from tests.stored import NOW, Office, draft, settle

@@ -7,8 +7,8 @@ import hashlib
 
 import pytest
 
+from bridge.core.errors import StorageError
 from share.model.draft import TooManySharesError
-from share.model.errors import StorageError
 from share.model.limits import CODE_BYTES
 from tests.stored import NOW, Office, draft, settle
 
