@@ -60,8 +60,8 @@ class Limits:
 async def running(settings: Settings, logs: Logs | None = None, limits: Limits = Limits()) -> AsyncIterator[Server]:
     """A server from start to stop. SettingsError or StartError before anything listens.
 
-    On leaving: unready at once, no new connections, the consumer ends, every stream is told 1001
-    together, and what is left after ``drain_seconds`` is aborted.
+    On leaving: unready at once, no new connections, the consumer ends, every stream is closed with
+    1001, all together, and what is left after ``drain_seconds`` is aborted.
     """
     loop = asyncio.get_running_loop()
     groups = groups_of(settings)

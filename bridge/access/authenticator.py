@@ -1,6 +1,6 @@
 """Who may see what: a request's credential → a verified Principal. Also mints access tokens.
 
-The way in is ``find_credential`` → ``Authenticator.verify`` → ``Principal``. What a client is told is the
+The way in is ``find_credential`` → ``Authenticator.verify`` → ``Principal``. A client gets the
 ``code`` of a TokenError and no more; the reason is its ``detail``, for the log. ``redact`` is for text
 that others have written (a request line, a proxy's header) before it is logged.
 """
@@ -88,7 +88,7 @@ def mint(
 ) -> str:
     """An access token that works from ``now`` for ``ttl`` seconds, at most MAX_TOKEN_SECONDS.
 
-    ValueError, in words for the person at the shell, for what ``verify`` would refuse, for a scope that
+    ValueError, whose text is for the person at the shell, for what ``verify`` would refuse, for a scope that
     does not exist, for a ``ttl`` out of range, and for a token above MAX_TOKEN_BYTES (name a group or a
     pattern instead of many ids).
     """
@@ -107,10 +107,10 @@ def mint(
         "groups": list(groups),
         "scope": scope,
     }
-    # A lone surrogate passes through here so that parse_claims refuses it in its own words.
+    # A lone surrogate passes through here so that parse_claims refuses it with its own text.
     payload = json.dumps(claims, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     try:
-        if len(payload) <= MAX_TOKEN_BYTES:  # a longer one is refused below, in words that help
+        if len(payload) <= MAX_TOKEN_BYTES:  # a longer one is refused below, with a text that helps
             parse_claims(payload)
         return ring.seal(payload)
     except TokenError as error:
