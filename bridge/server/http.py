@@ -57,11 +57,11 @@ class Problem(Exception):
         )  # fmt: skip
 
 
-async def read_body(request: web.Request, max_bytes: int) -> bytes:
+async def read_body(request: web.Request, max_bytes: int, seconds: float = BODY_SECONDS) -> bytes:
     """The whole body.
 
-    Problem 413 when it is longer than ``max_bytes``, 408 when it takes BODY_SECONDS, 400 when it breaks off or is not
-    what its headers say, 415 when it is compressed: nothing here is worth that.
+    Problem 413 when it is longer than ``max_bytes``, 408 when it takes more than ``seconds``, 400 when it breaks off or
+    is not what its headers say, 415 when it is compressed: nothing here is worth that.
     """
     if "Content-Encoding" in request.headers:
         raise Problem(415, "unsupported_media_type", "send the body as it is, without Content-Encoding")
@@ -70,14 +70,14 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
         raise too_long
     data = b""
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.content.iter_any():
                 data += chunk
                 if len(data) > max_bytes:
                     raise too_long
     except TimeoutError:
         _end_after_answer(request)
-        raise Problem(408, "too_slow", f"the body did not arrive within {BODY_SECONDS:g} s") from None
+        raise Problem(408, "too_slow", f"the body did not arrive within {seconds:g} s") from None
     except (ConnectionError, web.RequestPayloadError):  # gone, or such as a gzip that is none: no bug of ours
         _end_after_answer(request)
         raise Problem(400, "invalid_request", "the body cannot be read") from None
