@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
 import time
@@ -22,6 +23,8 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Expected failures are one line each on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for a console that cannot print all of Unicode
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
