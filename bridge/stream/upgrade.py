@@ -16,6 +16,13 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _KEY_BYTES: Final = 16
 
 
+class _Nobody(asyncio.Protocol):
+    """Stands between aiohttp's protocol and ours for a moment."""
+
+
+_NOBODY: Final = _Nobody()
+
+
 def check_upgrade(request: web.Request) -> bytes:
     """The head of the answer that accepts ``request``: status line and headers.
 
@@ -60,6 +67,7 @@ def take_over(request: web.Request, protocol: asyncio.BufferedProtocol) -> None:
     """
     transport, handler = request.transport, request.protocol
     assert transport is not None
+    transport.set_protocol(_NOBODY)  # uvloop keeps data_received of the last protocol that had one
     transport.set_protocol(protocol)
     if not transport.is_reading():  # aiohttp pauses when requests come faster than it answers
         transport.resume_reading()
