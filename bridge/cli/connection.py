@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from bridge.core.addresses import is_loopback
+from bridge.core.backoff import full_jitter
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 URL_VARIABLE: Final = "TELEMETRY_BRIDGE_URL"
 TOKEN_VARIABLE: Final = "TELEMETRY_BRIDGE_TOKEN"  # noqa: S105 - the name of a variable, not a token
+
+Backoff = Callable[[int], float]
+"""Failed attempts, from 0 → seconds to wait before the next one."""
+BACKOFF: Final[Backoff] = partial(full_jitter, uniform=random.uniform)
 
 
 class ServerAddress(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -20,10 +19,9 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from bridge.cli.connection import server_address
+from bridge.cli.connection import BACKOFF, Backoff, server_address
 from bridge.cli.terminal import escape
 from bridge.cli.watch_view import Verdict, WatchState, verdict
-from bridge.core.backoff import full_jitter
 from bridge.core.errors import BridgeError
 
 STREAM_PATH: Final = "/api/v1/stream"
@@ -87,6 +85,7 @@ class Watch:
     state: WatchState
     output: Output
     count: int | None = None
+    backoff: Backoff = BACKOFF
 
     async def run(self) -> None:
         """Stream until ``count`` messages came. WatchError when the server has ended it for good."""
@@ -107,7 +106,7 @@ class Watch:
                     raise WatchError(3, (self.state.error or reason or f"closed with {code}") + hint)
                 if time.monotonic() - began >= STABLE_SECONDS or renewed:
                     attempt = 0
-                delay = full_jitter(max(attempt, LATER_ATTEMPT) if what is Verdict.LATER else attempt, random.uniform)
+                delay = self.backoff(max(attempt, LATER_ATTEMPT) if what is Verdict.LATER else attempt)
                 attempt += 1
                 self._tell("reconnecting", f"{reason or f'closed with {code}'}; reconnecting in {delay:.1f} s")
                 await asyncio.sleep(delay)
