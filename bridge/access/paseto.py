@@ -82,11 +82,6 @@ class KeyRing:
         """
         return frozenset(self.by_id)
 
-    @property
-    def can_mint(self) -> bool:
-        """Whether ``seal`` works: not when all keys are ``k4.public.``."""
-        return self._minter is not None
-
     def open(self, token: str, implicit_assertion: bytes = b"") -> bytes:
         """The payload of a token that one of our keys has sealed or signed.
 

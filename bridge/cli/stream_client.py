@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -23,6 +22,7 @@ from bridge.cli.connection import BACKOFF, Backoff, server_address
 from bridge.cli.terminal import escape
 from bridge.cli.watch_view import Verdict, WatchState, verdict
 from bridge.core.errors import BridgeError
+from bridge.core.setting_types import split_list
 
 STREAM_PATH: Final = "/api/v1/stream"
 CONNECT_SECONDS: Final = 15.0
@@ -50,8 +50,8 @@ class WatchError(BridgeError):
         super().__init__(text)
 
 
-class Output(AbstractAsyncContextManager["Output"], Protocol):
-    """Where events go. Entered before the first connection, left at the end."""
+class Output(Protocol):
+    """Where events go."""
 
     def event(self, raw: str, event: Mapping[str, Any]) -> None:
         """Show one event: the frame as received, and what it says."""
@@ -67,7 +67,7 @@ def stream_url(base: str, devices: str, groups: str = "") -> URL:
     """
     server = server_address(base)
     server = server._replace(path=server.path.removesuffix(STREAM_PATH) + STREAM_PATH)
-    ids = ",".join(item for item in (piece.strip() for piece in devices.split(",")) if item)
+    ids = ",".join(split_list(devices))
     query = f"device_ids={quote(ids, safe=',*')}" if ids or not groups else ""
     query += ("&" if query and groups else "") + (f"groups={quote(groups, safe=',')}" if groups else "")
     text = f"{server.url('ws')}?{query if ids or groups else 'device_ids=*'}"
@@ -90,7 +90,7 @@ class Watch:
     async def run(self) -> None:
         """Stream until ``count`` messages came. WatchError when the server has ended it for good."""
         attempt = 0
-        async with self.output, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
             while True:
                 token, began = self.token(), time.monotonic()
                 self.state.begin_connection()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from socket import SHUT_RDWR
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -22,12 +22,6 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[Mapping[str, Any]] = []
         self.lines: list[str] = []
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
 
     def event(self, raw: str, event: Mapping[str, Any]) -> None:
         self.events.append(event)
