@@ -30,9 +30,11 @@ from bridge.server.listener import bind, raise_file_limit, tls_context
 from bridge.server.logs import Logs
 from bridge.server.operations import Operations
 from bridge.settings import PREFIX, Settings
+from bridge.storage.limits import StorageLimits
 from bridge.stream.endpoints import HUB, ROUTES
 from bridge.stream.hub import Hub
-from share.service import CLOSING_SECONDS, ROUTES_OFF, Sharing, sharing
+from share.model.limits import ShareLimits
+from share.service import ROUTES_OFF, Sharing, sharing
 
 log = logging.getLogger("bridge.app")
 
@@ -54,6 +56,8 @@ class Limits:
     """The limits of each wing that no setting changes."""
 
     server: ServerLimits = ServerLimits()
+    share: ShareLimits = ShareLimits()
+    storage: StorageLimits = StorageLimits()
 
 
 @asynccontextmanager
@@ -79,7 +83,9 @@ async def running(settings: Settings, logs: Logs | None = None, limits: Limits =
         handoff.open(hub)
         address, version = _mqtt(settings, stack)
         consumer = consumer_of(consumer_options(settings, address, version), decoder, handoff)
-        shares = await stack.enter_async_context(sharing(hub)) if settings.share_keys else None
+        shares = (
+            await stack.enter_async_context(sharing(hub, limits.share, limits.storage)) if settings.share_keys else None
+        )
         operations = Operations(
             hub,
             consumer.statistics,
@@ -91,7 +97,7 @@ async def running(settings: Settings, logs: Logs | None = None, limits: Limits =
         public = web.Application()
         public[HUB] = hub
         public.add_routes(ROUTES)
-        public.add_routes(shares.routes() if shares else ROUTES_OFF)
+        public.add_routes(shares.routes if shares else ROUTES_OFF)
         if not admin:
             public.add_routes(operations.routes())
         listeners = await open_listeners(stack, public, sockets, tls, limits.server)
@@ -103,7 +109,7 @@ async def running(settings: Settings, logs: Logs | None = None, limits: Limits =
         consumer.start()
         drain_seconds = settings.drain_seconds
         if shares:
-            drain_seconds -= min(CLOSING_SECONDS, drain_seconds / 2)
+            drain_seconds -= min(shares.closing_seconds, drain_seconds / 2)
         stack.push_async_callback(drain, hub, consumer, handoff, listeners, drain_seconds)
         port = sockets[0].getsockname()[1]
         admin_port = admin[0].getsockname()[1] if admin else None

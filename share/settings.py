@@ -40,7 +40,7 @@ class ShareSettings(BaseSettings):
         30.0, gt=0, le=3660, description="Longest life of a share, and of a share token made elsewhere, in days."
     )
     share_retention_days: float = Field(
-        30.0, ge=0, description="Days after which a share that has ended is deleted from the database."
+        30.0, ge=0, description="Days that a share is kept in the database after it has ended."
     )
     share_silent_seconds: float = Field(
         120.0,  # many trackers send once a minute, and may lose one

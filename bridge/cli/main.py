@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ from share.cli.parser import add_parser as add_share
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Expected failures are one line each on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for a console that cannot print all of Unicode
     options = parser().parse_args(arguments)
     try:
         return int(options.run(options))

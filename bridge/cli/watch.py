@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import shutil
 import signal
@@ -109,8 +108,6 @@ def run_watch(
     except ValueError as error:
         _say(f"error: {error}")
         return 2
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for a console that cannot print all of Unicode
     output: _Table | _Lines
     if sys.stdout.isatty() and not json_lines:
         color = not os.environ.get("NO_COLOR")

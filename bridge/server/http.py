@@ -61,8 +61,8 @@ class Problem(Exception):
 async def read_body(request: web.Request, max_bytes: int, seconds: float = BODY_SECONDS) -> bytes:
     """The whole body.
 
-    Problem 413 when it is longer than ``max_bytes``, 408 when it takes ``seconds``, 400 when it breaks off or is not
-    what its headers say, 415 when it is compressed: nothing here is worth that.
+    Problem 413 when it is longer than ``max_bytes``, 408 when it takes more than ``seconds``, 400 when it breaks off or
+    is not what its headers say, 415 when it is compressed: nothing here is worth that.
     """
     if "Content-Encoding" in request.headers:
         raise Problem(415, "unsupported_media_type", "send the body as it is, without Content-Encoding")

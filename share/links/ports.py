@@ -1,4 +1,4 @@
-"""What the stored shares lean on: the database, and who serves the viewers."""
+"""The ports of the stored shares: the database, and what serves the viewers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Page(NamedTuple):
 
 
 class Store(Protocol):
-    """The database. Every call may raise StorageError: then it is not to be taken for done."""
+    """The database. Every call may raise StorageError; then it does not count as done."""
 
     async def load_open(self, now: float) -> list[Share]: ...
     async def insert(self, share: Share) -> None: ...
@@ -31,12 +31,12 @@ class Store(Protocol):
 
 
 class Audience(Protocol):
-    """Who serves the viewers of open shares. Called on the loop, when the change has taken effect; never waits."""
+    """Serves the viewers of open shares. Called on the loop once a change has taken effect; never blocks."""
 
     def opened(self, share: Share) -> None: ...
     def changed(self, before: Share, after: Share) -> None: ...
     def closed(self, share: Share, reason: EndReason | None) -> None:
-        """``share`` is over; ``reason`` None: its time is."""
+        """``share`` has ended; ``reason`` is None when it has expired."""
 
     def viewers(self, share_id: str) -> int:
         """Streams that are open now."""

@@ -8,7 +8,7 @@ from typing import Final
 FIELDS: Final = ("speed_kmh", "heading_deg", "altitude_m", "accuracy_m", "time")
 """What a share may show beside ``lat`` and ``lon``, in the order in which it is shown."""
 DEFAULT_FIELDS: Final = frozenset({"speed_kmh", "heading_deg", "accuracy_m", "time"})
-"""What a share shows when its maker does not choose: what the page needs to say where to, how fast and when."""
+"""What a share shows by default: what the page needs to say where to, how fast and when."""
 
 
 @dataclass(frozen=True, slots=True)

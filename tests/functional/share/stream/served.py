@@ -17,6 +17,7 @@ from bridge.access.paseto import KeyRing, generate_key
 from bridge.core.telemetry import Kind, Telemetry
 from share.model.draft import Draft
 from share.model.grant import Grant
+from share.model.limits import ShareLimits
 from share.model.share import Share
 from share.service import Sharing, sharing
 from tests.functional.stream.clients import Client
@@ -28,6 +29,8 @@ SHARE_RING: Final = KeyRing([SHARE_KEY])
 SECRETS.add(SHARE_KEY)
 INIT: Final = "/api/v1/public/share-location/init"
 STREAM: Final = "/api/v1/public/share-location/stream"
+QUICK: Final = ShareLimits(password_memory_kib=64)
+"""What a hash costs is not what is tried here."""
 FILE: Final = "sqlite:///shares.sqlite3"
 """A database in the test's own folder, for what outlives a server; the others have theirs in memory, which is quick."""
 
@@ -57,12 +60,13 @@ class SharingBridge(Bridge):
 
     sharing: Sharing
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, limits: ShareLimits = QUICK, **settings: Any) -> None:
         super().__init__(**({"share_keys": SHARE_KEY, "database_url": "sqlite://"} | settings))
+        self.limits = limits
 
     async def furnish(self, app: web.Application) -> None:
-        self.sharing = await self._stack.enter_async_context(sharing(self.hub))
-        app.add_routes(self.sharing.routes())
+        self.sharing = await self._stack.enter_async_context(sharing(self.hub, self.limits))
+        app.add_routes(self.sharing.routes)
 
     async def wait_empty(self) -> None:
         """Open shares have their channels in the broker; those apart, nothing may be left."""
@@ -70,7 +74,7 @@ class SharingBridge(Bridge):
             share = self.sharing.links.find_open(share_id)
             assert share is not None
             await self.sharing.links.revoke(share)
-        rooms = self.sharing._rooms
+        rooms = self.sharing.rooms
         for room in [room for room in rooms._elsewhere.values() if not room.viewers]:
             rooms._close(room)  # it would stay for a while
         await super().wait_empty()
@@ -80,8 +84,8 @@ class SharingBridge(Bridge):
         held: dict[str, object] = {
             "lasting": len(broker._lasting),
             "routing": len(broker._routing),
-            "rooms": len(self.sharing._rooms),
-            "viewers": self.sharing.desk.viewers,
+            "rooms": len(self.sharing.rooms),
+            "viewers": self.sharing.entry.viewers,
         }
         return {**super().remains(), **{name: value for name, value in held.items() if value}}
 

@@ -216,7 +216,7 @@ async def test_foreign_tokens_of_one_grant_are_one_thing(bridge: SharingBridge) 
     third = await bridge.view(foreign(bridge, '"A","B"', 120, ',"precision_m":100'))
     for viewer in (first, second, third):
         await viewer.expect("hello")
-    assert len(bridge.sharing._rooms) == 2
+    assert len(bridge.sharing.rooms) == 2
     assert (await first.ask("authenticate", token=foreign(bridge, '"A","B"', 300)))["event"] == "info"
     for wrong in (
         foreign(bridge, '"A"'),
@@ -239,7 +239,7 @@ async def test_renewal_when_the_share_is_full(start: StartSharing) -> None:
     await viewer.expect("hello")
     for _ in range(3):
         assert (await viewer.ask("authenticate", token=renewed(bridge, share.id, 60)))["event"] == "info"
-    assert bridge.sharing.desk.viewers == 1
+    assert bridge.sharing.entry.viewers == 1
 
 
 async def test_renewals_at_the_last_moment(bridge: SharingBridge) -> None:

@@ -284,7 +284,7 @@ async def test_share_that_ends_when_its_viewers_are_going(bridge: SharingBridge)
     bridge.hub.deadlines.enforce()
     await viewer.end()
     await eventually(lambda: len(bridge.hub.streams) == 1)
-    assert bridge.sharing.desk.viewers == 0
+    assert bridge.sharing.entry.viewers == 0
     bridge.publish(seed("A"))
     await watcher.expect("message")
     await (await bridge.watch("A")).until("message")

@@ -259,10 +259,9 @@ async def test_share_that_is_revoked_while_a_password_is_checked(
     assert (status, answer["code"]) == (410, "share_revoked")
 
 
-async def test_refusals_keep_nothing_of_a_request(bridge: SharingBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refusals_keep_nothing_of_a_request(bridge: SharingBridge) -> None:
     """Code and password are gone from memory with the answer, whatever it was."""
     bridge.stop_monotonic()
-    monkeypatch.setattr(public_routes, "WRONG_PASSWORDS_PER_MINUTE", 1.0)
     _, code = await bridge.share(password=SECRET)
     for number in range(3):
         assert (await bridge.init(f"unknown {number}", "x"))[0] == 404

@@ -132,4 +132,4 @@ async def test_streams_that_open_while_it_is_revoked(start: StartSharing) -> Non
 
     outcomes = (await asyncio.gather(*(come(number) for number in range(40)), revoke()))[:-1]
     assert set(outcomes) <= {"revoked", "share_closed"}
-    await eventually(lambda: bridge.sharing.desk.viewers == 0)
+    await eventually(lambda: bridge.sharing.entry.viewers == 0)
