@@ -109,7 +109,8 @@ def _put_together(
     entry = Desk(hub, ring, rooms, links)
     operators = OperatorRoutes(
         Callers(
-            hub.origins, lambda token: hub.authenticator.verify(token, hub.clock()) if hub.authenticator else hub.anonymous()
+            hub.origins,
+            lambda token: hub.authenticator.verify(token, hub.clock()) if hub.authenticator else hub.anonymous(),
         ),
         links,
         passwords,

@@ -135,7 +135,8 @@ async def operators(
     app = web.Application()
     routes = OperatorRoutes(
         Callers(
-            hub.origins, lambda token: hub.authenticator.verify(token, hub.clock()) if hub.authenticator else hub.anonymous()
+            hub.origins,
+            lambda token: hub.authenticator.verify(token, hub.clock()) if hub.authenticator else hub.anonymous(),
         ),
         links,
         passwords,
