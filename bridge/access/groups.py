@@ -42,7 +42,7 @@ def load_groups(path: Path, *, max_bytes: int = MAX_GROUPS_FILE_BYTES, max_membe
 
 def _members(name: str, entries: object, most: int) -> frozenset[str]:
     if not is_device_id(name):  # a name stands where ids stand: in URLs, between commas
-        raise ValueError(f"group {name!r}: a name obeys the rules of a device id")
+        raise ValueError(f"group {name!r}: the name must be a valid device id")
     if not isinstance(entries, list):
         raise ValueError(f"group {name!r} is not a list of device ids and patterns")  # noqa: TRY004
     if len(entries) > most:

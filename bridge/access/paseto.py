@@ -121,7 +121,7 @@ class KeyRing:
         # A verifier knows only the public half of a k4.secret. key, so its pid is the kid of our tokens.
         key_id = key.to_peer_paserk_id() or key.to_paserk_id()
         if key_id in self.by_id:
-            raise ValueError("is there twice")
+            raise ValueError("is given twice")
         self.by_id[key_id] = self.by_id[key.to_paserk_id()] = key
         self._by_purpose[key.purpose].append(key)
         if self._minter is None and key.is_secret:
@@ -148,7 +148,7 @@ def _parse_key(paserk: object) -> pyseto.KeyInterface:
         raise ValueError(f"has {len(raw)} bytes, k4.{kind}. needs {_KEY_BYTES[kind]}")
     key = pyseto.Key.from_paserk(match.string)
     if key.to_paserk() != paserk:  # pyseto never looks at the public half of a secret key
-        raise ValueError("is a secret key whose two halves do not belong together")
+        raise ValueError("is a secret key whose two halves do not match")
     return key
 
 

@@ -119,9 +119,7 @@ def run_watch(
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130 if count is not None else 0
     except WatchError as error:
-        if not (
-            isinstance(output, _Lines) and output.last_news == f"error: {error}"
-        ):  # the server's words, already shown
+        if not (isinstance(output, _Lines) and output.last_news == f"error: {error}"):  # which is on stderr already
             _say(f"error: {error}")
         return error.status
     except ValueError as error:  # the token file, read again, is no longer good

@@ -145,7 +145,7 @@ def test_key_that_is_not_exactly_right_is_refused_without_being_quoted(key: Any,
 @pytest.mark.parametrize("pair", [(KEY, KEY), (SECRET_KEY, PUBLIC_KEY), (PUBLIC_KEY, SECRET_KEY)])
 def test_key_given_twice_is_refused(pair: tuple[str, str]) -> None:
     """A key twice, also as secret and public key, is a slip in the settings and is said."""
-    with pytest.raises(ValueError, match="key number 2 is there twice"):
+    with pytest.raises(ValueError, match="key number 2 is given twice"):
         KeyRing(pair)
 
 
