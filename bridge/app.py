@@ -24,7 +24,8 @@ from bridge.ingest.decoding.json_decoder import JsonDecoder
 from bridge.ingest.handoff import Handoff
 from bridge.ingest.mqtt import Consumer, ConsumerOptions, Door, in_words
 from bridge.ingest.mqtt.embedded import MQTT_VERSION, EmbeddedBroker
-from bridge.server.lifecycle import close_all, drain, open_door
+from bridge.server.lifecycle import close_all, drain, open_listeners
+from bridge.server.limits import ServerLimits
 from bridge.server.listener import bind, raise_file_limit, tls_context
 from bridge.server.logs import Logs
 from bridge.server.operations import Operations
@@ -54,6 +55,7 @@ class Server:
 class Limits:
     """The limits of each wing that no setting changes."""
 
+    server: ServerLimits = ServerLimits()
     share: ShareLimits = ShareLimits()
     storage: StorageLimits = StorageLimits()
 
@@ -62,8 +64,8 @@ class Limits:
 async def running(settings: Settings, logs: Logs | None = None, limits: Limits = Limits()) -> AsyncIterator[Server]:
     """A server from start to stop. SettingsError or StartError before anything listens.
 
-    On leaving: unready at once, no new connections, the consumer ends, every stream is told 1001
-    together, and what is left after ``drain_seconds`` is aborted.
+    On leaving: unready at once, no new connections, the consumer ends, every stream is closed with
+    1001, all together, and what is left after ``drain_seconds`` is aborted.
     """
     loop = asyncio.get_running_loop()
     groups = groups_of(settings)
@@ -98,17 +100,17 @@ async def running(settings: Settings, logs: Logs | None = None, limits: Limits =
         public.add_routes(shares.routes if shares else ROUTES_OFF)
         if not admin:
             public.add_routes(operations.routes())
-        doors = [await open_door(stack, public, sockets, tls)]
+        listeners = await open_listeners(stack, public, sockets, tls, limits.server)
         if admin:
             private = web.Application()
             private.add_routes(operations.routes())
-            await open_door(stack, private, admin, None)
+            await open_listeners(stack, private, admin, None, limits.server)
 
         consumer.start()
         drain_seconds = settings.drain_seconds
         if shares:
             drain_seconds -= min(shares.closing_seconds, drain_seconds / 2)
-        stack.push_async_callback(drain, hub, consumer, handoff, doors, drain_seconds)
+        stack.push_async_callback(drain, hub, consumer, handoff, listeners, drain_seconds)
         port = sockets[0].getsockname()[1]
         admin_port = admin[0].getsockname()[1] if admin else None
         scheme = "https" if tls else "http"

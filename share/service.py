@@ -13,7 +13,7 @@ from aiohttp import web
 from bridge.access.paseto import KeyRing
 from bridge.core.errors import SettingsError, StartError, StorageError
 from bridge.ingest.decoding.position import PositionReader
-from bridge.server.bearer import BearerGuard
+from bridge.server.callers import Callers
 from bridge.server.http import Problem
 from bridge.settings import Settings
 from bridge.storage.database_url import check_database_url
@@ -108,7 +108,9 @@ def _put_together(
     rooms.arrivals = links
     entry = Desk(hub, ring, rooms, links)
     operators = OperatorRoutes(
-        BearerGuard(hub.origins, hub.authenticator, hub.anonymous(), hub.clock),
+        Callers(
+            hub.origins, lambda token: hub.authenticator.verify(token, hub.clock()) if hub.authenticator else hub.anonymous()
+        ),
         links,
         passwords,
         clock=hub.clock,

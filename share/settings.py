@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
-from bridge.core.setting_types import Count, Secrets, check_share_key, split_list
+from bridge.core.setting_types import Count, Secrets, check_share_key
 
 
 class ShareSettings(BaseSettings):
@@ -57,11 +57,6 @@ class ShareSettings(BaseSettings):
         max_length=300,
         description="The credit in the corner of the map, as the source of the tiles asks for.",
     )
-
-    @field_validator("share_keys", mode="before")
-    @classmethod
-    def _split_keys(cls, value: object) -> object:
-        return split_list(value) if isinstance(value, str) else value
 
     @field_validator("share_keys")
     @classmethod

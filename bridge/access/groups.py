@@ -18,7 +18,7 @@ MAX_GROUP_MEMBERS: Final = 10_000
 def load_groups(path: Path) -> Groups:
     """The groups file: TOML, one table ``groups`` of lists, ``north = ["A", "truck-*"]``.
 
-    ValueError, in words for the operator, when it cannot be read or anything in it is not understood:
+    ValueError, whose text is for the operator, when it cannot be read or anything in it is not understood:
     a group that silently lost devices would be worse than no start.
     """
     try:

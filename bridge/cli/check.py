@@ -28,7 +28,7 @@ _LOOK_SECONDS: Final = 0.1
 
 
 class _Listener:
-    """The other side of the consumer's door: counts."""
+    """Takes what the consumer hands over, and notes that something came."""
 
     def __init__(self) -> None:
         self.subscribed = threading.Event()
@@ -119,7 +119,7 @@ def _check_mqtt(settings: Settings) -> int:
     # Two clients of one id throw each other out, and the service may be running.
     options = replace(options, client_id=f"{options.client_id}-check")
     consumer = consumer_of(options, decoder_of(settings), listener)
-    logging.getLogger("bridge").addHandler(logging.NullHandler())  # its problems are told below, by setting
+    logging.getLogger("bridge").addHandler(logging.NullHandler())  # its problems are printed below, by setting
     consumer.start()
     try:
         until = time.monotonic() + ANSWER_SECONDS

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import re
+import io
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from bridge import __version__
+from bridge.cli.arguments import duration, port_number
 from bridge.core.errors import SettingsError, StartError
 from bridge.settings import PREFIX, Settings, load_settings
 from share.cli.parser import add_parser as add_share
 
-MAX_PORT: Final = 65_535
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
-"""No days: a token lives for one at most."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Expected failures are one line each on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for a console that cannot print all of Unicode
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -38,21 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-
-
-def duration(text: str) -> float:
-    """``90``, ``90s``, ``15m`` or ``1h`` → seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 90s, 15m or 1h")
-    return float(found[1]) * _UNITS[found[2] or "s"]
-
-
-def port_number(text: str) -> int:
-    """``0`` to ``65535``; 0 takes a free port."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= MAX_PORT):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; write a number from 0 to {MAX_PORT}")
-    return int(text)
 
 
 def _serve(_options: argparse.Namespace) -> int:

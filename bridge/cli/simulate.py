@@ -1,4 +1,4 @@
-"""Publishes a simulated fleet to any MQTT broker, from one thread of its own.
+"""Publishes a simulated fleet to any MQTT broker, from its own thread.
 
 The command ``simulate`` runs one until Ctrl-C; the demo runs one beside the server.
 """
@@ -34,7 +34,7 @@ STOP_SECONDS: Final = 1.0
 CATCH_UP_SECONDS: Final = 60.0
 """Most that a vehicle drives between two publishes; bounds the work after an hour without a broker."""
 MIN_RATE, MAX_RATE = 0.01, 100.0
-"""Publishes per vehicle and second. Above 100 a position is no news; below, nobody waits so long."""
+"""Publishes per vehicle and second. Above 100 a position is no news; below, no one waits so long."""
 MAX_VEHICLES: Final = 10_000
 """More is beyond what one Python thread publishes at one a second."""
 JITTER: Final = 0.2
@@ -72,7 +72,7 @@ class Simulator:
     ) -> None:
         address = parse_mqtt_url(mqtt_url)
         if address is None:
-            raise ValueError("embedded has no address of its own; write mqtt://host:port")
+            raise ValueError("embedded has no address; write mqtt://host:port")
         if not MIN_RATE <= rate <= MAX_RATE:
             raise ValueError(f"the rate must be from {MIN_RATE} to {MAX_RATE:g} messages per vehicle and second")
         if version not in ("5", "3.1.1"):
@@ -109,7 +109,7 @@ class Simulator:
         return SimulatorStatistics(self._connected, self._published, self._skipped, self._connections)
 
     def _run(self) -> None:
-        attempt, told = 0, ""
+        attempt, reported = 0, ""
         while not self._stopping.is_set():
             self._ready_at = None
             try:
@@ -118,14 +118,14 @@ class Simulator:
             # thread must outlive all of it.
             except Exception as error:
                 if self._ready_at is not None:
-                    told = ""  # that it is lost again is news
+                    reported = ""  # that it is lost again is news
                     if time.monotonic() - self._ready_at > STABLE_SECONDS:
                         attempt = 0
                 self.refusal = str(error) if isinstance(error, RefusedError) else ""
                 self._connected = False
                 news = self._news(_one_line(error))
-                if news != told:
-                    told = news
+                if news != reported:
+                    reported = news
                     self._report(news)
                 self._stopping.wait(full_jitter(attempt, random.uniform))
                 attempt += 1

@@ -36,7 +36,7 @@ STABLE_SECONDS: Final = 10.0
 LATER_ATTEMPT: Final = 4
 """Back-off begins here (up to 8 s) where the server said 1013, "try again later"."""
 LIVE: Final = "live"
-"""The state in which the server has said something other than no."""
+"""The state after the server has sent something other than a refusal."""
 NO_TOKEN_HINT: Final = "; no token was given: set TELEMETRY_BRIDGE_TOKEN or name a --token-file"  # noqa: S105
 MAX_URL_CHARS: Final = 7_000
 """aiohttp's and most proxies' limit for a request line is 8 KiB."""
@@ -89,7 +89,7 @@ class Watch:
     count: int | None = None
 
     async def run(self) -> None:
-        """Stream until ``count`` messages came. WatchError when the server says that it is over."""
+        """Stream until ``count`` messages came. WatchError when the server has ended it for good."""
         attempt = 0
         async with self.output, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
             while True:

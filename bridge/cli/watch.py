@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import shutil
 import signal
@@ -29,7 +28,7 @@ class _Lines:
 
     def __init__(self, out: TextIO, err: TextIO, *, json_lines: bool) -> None:
         self._out, self._err, self._json_lines = out, err, json_lines
-        self.told = ""
+        self.last_news = ""
 
     async def __aenter__(self) -> Self:
         return self
@@ -49,7 +48,7 @@ class _Lines:
         self._out.flush()
 
     def news(self, line: str) -> None:
-        self.told = line
+        self.last_news = line
         print(line, file=self._err, flush=True)
 
 
@@ -96,7 +95,7 @@ def run_watch(
     json_lines: bool = False,
     count: int | None = None,
 ) -> int:
-    """The command ``watch``. Blocks until it is over; returns the exit status. Call from the main thread.
+    """The command ``watch``. Blocks until it ends; returns the exit status. Call from the main thread.
 
     ``url`` and the token default to the variables TELEMETRY_BRIDGE_URL and TELEMETRY_BRIDGE_TOKEN. 0: ``count``
     reached, Ctrl-C, or the reader of stdout went away. 1: no stream at that address. 2: an argument is
@@ -114,8 +113,6 @@ def run_watch(
     except ValueError as error:
         _say(f"error: {error}")
         return 2
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for a console that cannot print all of Unicode
     output: _Table | _Lines
     if sys.stdout.isatty() and not json_lines:
         color = not os.environ.get("NO_COLOR")
@@ -127,7 +124,9 @@ def run_watch(
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130 if count is not None else 0
     except WatchError as error:
-        if not (isinstance(output, _Lines) and output.told == f"error: {error}"):  # the server's words, already shown
+        if not (
+            isinstance(output, _Lines) and output.last_news == f"error: {error}"
+        ):  # the server's words, already shown
             _say(f"error: {error}")
         return error.status
     except ValueError as error:  # the token file, read again, is no longer good

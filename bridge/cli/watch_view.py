@@ -195,7 +195,7 @@ def render(state: WatchState, now: float, place: str, size: tuple[int, int], *, 
 
 
 def _age(row: Row, now: float) -> str:
-    """How long ago the message came; "replay" for a last-known value, whose age nobody told."""
+    """How long ago the message came; "replay" for a last-known value, whose age is not known."""
     if row.replay:
         return "replay"
     seconds = max(0.0, now - row.arrived)

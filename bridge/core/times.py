@@ -9,7 +9,7 @@ from typing import Final, Protocol
 _FIRST_TIME: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
 
 _LAST_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
-"""Beyond these a time could not be told to a client."""
+"""Beyond these a time cannot be written for a client."""
 
 # RFC 3339 section 5.6, "date-time". [0-9] and not \d, which takes the digits of every script.
 _DATE_TIME = re.compile(
@@ -41,4 +41,7 @@ def timestamp(at: float) -> str:
 
 
 class Timer(Protocol):
-    def cancel(self) -> None: ...
+    """What ``call_later`` of a loop returns."""
+
+    def cancel(self) -> None:
+        """The callback will not run. Idempotent."""

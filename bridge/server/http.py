@@ -1,4 +1,4 @@
-"""What the routes of ``share`` have in common: answers, refusals, bodies and addresses."""
+"""What all HTTP calls have in common: answers, refusals, bodies and addresses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 def answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A JSON answer that nobody may keep."""
+    """A JSON answer that no cache may keep."""
     return web.Response(
         body=orjson.dumps(body),
         status=status,
@@ -46,13 +46,14 @@ class Problem(Exception):
         super().__init__(code)
 
     def response(self) -> web.Response:
+        """The answer to the request."""
         return answer({"code": self.code, "message": self.message, **self.extra}, self.status, self.headers)
 
     @classmethod
     def storage(cls) -> Self:
-        """The database has not taken a change, or not answered. As far as this server knows nothing was done."""
+        """The database has not stored a change, or not answered. As far as this server knows nothing was done."""
         return cls(
-            503, "storage_unavailable", "the database did not take it; look what there is, and try again",
+            503, "storage_unavailable", "the database did not store it; check what there is, and try again",
             headers={"Retry-After": "5"},
         )  # fmt: skip
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 from aiohttp import web
 from multidict import MultiMapping
 
-from bridge.access.admission import Refusal
 from bridge.access.client_address import client_ip, plain_ip
 from bridge.access.credentials import find_credential
 from bridge.access.principal import Principal
@@ -28,12 +27,6 @@ MAX_SHOWN_CHARS: Final = 100
 """Of a header's value in the log: an origin is shorter."""
 MAX_ECHO_CHARS: Final = 32
 """Of a parameter's name that we do not know, told to the client that sent it."""
-_ADVICE: Final = {
-    Refusal.FULL: "see BRIDGE_MAX_CONNECTIONS",
-    Refusal.RATE: "see BRIDGE_HANDSHAKES_PER_SECOND",
-    Refusal.ADDRESS: "see BRIDGE_MAX_CONNECTIONS_PER_IP, and BRIDGE_TRUSTED_PROXIES if that is a proxy",
-    Refusal.DRAINING: "this process is going",
-}
 HUB: web.AppKey[Hub] = web.AppKey("hub", Hub)
 _COMMON = frozenset({"token", "overflow"})
 _SELECTION = frozenset({"device_ids", "groups", "snapshot"})
@@ -77,7 +70,7 @@ async def serve_stream(
         cause = refusal.name.lower()
         tell_refusals(
             hub, cause, "Streams refused: %d since the last such line (%s), the last one from %s; %s",
-            cause, ip, _ADVICE[refusal],
+            cause, ip, refusal.hint,
         )  # fmt: skip
         return web.json_response(
             {"code": refusal.code, "message": refusal.message}, status=refusal.status, headers={"Retry-After": "5"}

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from bridge.access.principal import Principal
 from bridge.core.errors import StorageError
-from bridge.server.bearer import BearerGuard
+from bridge.server.callers import Callers
 from bridge.server.http import Problem, answer, base_url, read_body
 from share.api.requests import parse_changes, parse_draft, share_json
 from share.links.links import Links
@@ -21,8 +21,8 @@ from share.model.limits import DEFAULT_PAGE, ID_BYTES, MAX_BODY_BYTES, MAX_PAGE,
 from share.model.share import Share, Status
 
 PATH: Final = "/api/v1/shares"
-SCOPE: Final = "share"
-"""``admin`` is enough too, and sees every owner's shares."""
+SCOPES: Final = ("share", "admin")
+"""Either is enough; ``admin`` sees every owner's shares."""
 BUSY_SECONDS: Final = 2
 """To wait before a retry when too many passwords are being hashed: each takes a fraction of a second."""
 _ID: Final = re.compile(rf"[0-9a-f]{{{2 * ID_BYTES}}}")
@@ -46,7 +46,7 @@ class OperatorRoutes:
 
     def __init__(
         self,
-        guard: BearerGuard,
+        callers: Callers,
         links: Links,
         passwords: Hasher,
         *,
@@ -56,7 +56,7 @@ class OperatorRoutes:
         limits: ShareLimits = ShareLimits(),
     ) -> None:
         """``clock`` is wall-clock; ``max_seconds`` bounds the life of a share; links begin with ``public_url``."""
-        self._guard = guard
+        self._callers = callers
         self._links = links
         self._passwords = passwords
         self._clock = clock
@@ -80,7 +80,7 @@ class OperatorRoutes:
     def _guarded(self, handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def guarded(request: web.Request) -> web.Response:
             try:
-                return await handler(request, self._guard.principal(request, SCOPE))
+                return await handler(request, self._callers.principal(request, *SCOPES))
             except (
                 Problem,
                 InvalidRequestError,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -165,8 +164,6 @@ def guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Name
 
 def _print(text: str) -> None:
     """The result, on stdout, flushed: an error must show while something can be done about it."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for a console that cannot print all of Unicode
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

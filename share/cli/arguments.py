@@ -8,30 +8,20 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from bridge.cli.arguments import duration
 from bridge.cli.terminal import escape
 from bridge.core.setting_types import split_list
 from bridge.core.times import parse_time, timestamp
 from share.model.grant import FIELDS
 
-MAX_DURATION_SECONDS: Final = timedelta(days=3_660).total_seconds()
-"""A longer one is a typing error. The server's limit is far lower, and its error says so."""
 MAX_PASSWORD_BYTES: Final = 1_024
 """Of a password file: a longer one is the wrong file."""
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-def share_duration(text: str) -> float:
-    """``90``, ``90s``, ``15m``, ``1h`` or ``30d`` → seconds."""
-    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*([smhd]?)", text.strip())
-    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else math.inf
-    if seconds > MAX_DURATION_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 90s, 15m, 1h or 30d")
-    return int(seconds) if seconds.is_integer() else seconds
+share_duration = partial(duration, days=True)
 
 
 def share_life(text: str) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from bridge.access.claims import check_times, claim, optional, text_value
+from bridge.access.claims import Validity, claim, optional, text_value
 from bridge.access.paseto import KeyRing
 from bridge.core.device_ids import DEVICE_ID_RULE, is_device_id
 from bridge.core.errors import TokenError
@@ -83,19 +83,12 @@ def verify(ring: KeyRing, token: str | None, *, now: float, max_seconds: float) 
     payload = ring.open(token)
     try:
         claims = parse_object(payload)
-        expires_at = claim(claims, "exp", parse_time)
-        valid_at = optional(claims, "nbf", parse_time, None)
-        issued_at = optional(claims, "iat", parse_time, None)
-        audience = optional(claims, "aud", text_value, AUDIENCE_SHARE)
+        validity = Validity.parse(claims)
         optional(claims, "jti", text_value, "")
-        ticket = _ticket(claims, expires_at)
+        ticket = _ticket(claims, validity.expires_at)
     except ValueError as error:
         raise TokenError("token_invalid", str(error)) from None
-    if audience != AUDIENCE_SHARE:
-        raise TokenError("token_invalid", "aud names another audience")
-    check_times(now, expires_at=expires_at, valid_at=valid_at, issued_at=issued_at)
-    if expires_at - (now if issued_at is None else issued_at) > max_seconds:
-        raise TokenError("token_invalid", f"lives longer than {max_seconds:.0f} s")
+    validity.check(now=now, audience=AUDIENCE_SHARE, max_seconds=max_seconds)
     return ticket
 
 

@@ -9,7 +9,7 @@ import sys
 from tests.functional.cli.fake_bridge import FakeBridge, Socket, event
 from tests.functional.cli.test_watch_program import RUN_SECONDS
 
-PROGRAM = "import sys; from bridge.watch import run_watch; sys.exit(run_watch(url=sys.argv[1]))"
+PROGRAM = "import sys; from bridge.cli.watch import run_watch; sys.exit(run_watch(url=sys.argv[1]))"
 
 
 async def refuse(socket: Socket) -> None:

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from bridge.access.authenticator import mint
 from bridge.access.paseto import KeyRing, generate_key
 from bridge.app import authenticator_of
-from bridge.server.bearer import BearerGuard
+from bridge.server.callers import Callers
 from bridge.settings import load_settings
 from bridge.stream.hub import Hub
 from share.api.operator_routes import PATH, OperatorRoutes
@@ -134,7 +134,9 @@ async def operators(
     await links.load()
     app = web.Application()
     routes = OperatorRoutes(
-        BearerGuard(hub.origins, hub.authenticator, hub.anonymous(), hub.clock),
+        Callers(
+            hub.origins, lambda token: hub.authenticator.verify(token, hub.clock()) if hub.authenticator else hub.anonymous()
+        ),
         links,
         passwords,
         clock=hub.clock,

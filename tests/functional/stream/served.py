@@ -17,11 +17,11 @@ from aiohttp import web
 
 from bridge.access.authenticator import mint
 from bridge.access.paseto import KeyRing, generate_key
-from bridge.app import authenticator_of, groups_of
+from bridge.app import Limits, authenticator_of, groups_of
 from bridge.core.telemetry import Kind, Telemetry, UpstreamState
 from bridge.ingest.handoff import Handoff
 from bridge.ingest.mqtt import ConsumerStatistics
-from bridge.server.lifecycle import Door, close_all, drain, open_door
+from bridge.server.lifecycle import Listeners, close_all, drain, open_listeners
 from bridge.server.listener import bind
 from bridge.server.operations import Operations
 from bridge.settings import load_settings
@@ -130,13 +130,14 @@ def happening(device_id: str, number: int = 0, pad: int = 0) -> Telemetry:
 class Bridge:
     """The server, its clients and its clock. As a context manager it starts, and leaves nothing behind."""
 
-    def __init__(self, clock: Clock | None = None, **settings: Any) -> None:
+    def __init__(self, clock: Clock | None = None, limits: Limits = Limits(), **settings: Any) -> None:
+        self.limits = limits
         self.clock = clock or Clock()
         self.settings = load_settings(**({"port": 0, "access_keys": KEY} | settings))
         self.consumer = Mock(spec_set=["stop"])
         self.consumer_statistics = ConsumerStatistics(True, True, True, 0.0, 0, 1, {}, "subscribed")
         self._clients: list[Client | RawClient] = []
-        self._doors: list[Door] = []
+        self._listeners: Listeners = []
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -155,7 +156,7 @@ class Bridge:
         operations = Operations(self.hub, lambda: self.consumer_statistics, self.handoff.statistics, int)
         app.add_routes(operations.routes())
         await self.furnish(app)
-        self._doors = [await open_door(self._stack, app, sockets, None)]
+        self._listeners = await open_listeners(self._stack, app, sockets, None, self.limits.server)
         return self
 
     async def furnish(self, app: web.Application) -> None:
@@ -193,8 +194,8 @@ class Bridge:
         held: dict[str, object] = {
             "streams": len(hub.streams),
             "connections": hub.admission.connections,
-            "by_ip": dict(hub.admission._by_ip),
-            "by_principal": dict(hub.admission._by_principal),
+            "by_ip": dict(hub.admission.by_ip),
+            "by_principal": dict(hub.admission.by_principal),
             "deadlines": len(hub.deadlines),
             "heartbeats": len(hub.heartbeat._slot_of),
             "cohorts": len(broker._cohorts),
@@ -207,7 +208,7 @@ class Bridge:
 
     async def drain(self, seconds: float) -> None:
         """SIGTERM's part: everything goes, within ``seconds``."""
-        await drain(self.hub, self.consumer, self.handoff, self._doors, seconds)
+        await drain(self.hub, self.consumer, self.handoff, self._listeners, seconds)
 
     # --- what goes in ---------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ async def test_streams_of_one_address(start: StartBridge) -> None:
         await client.expect("hello")
     for forged in ("203.0.113.9", "", "127.0.0.2, 203.0.113.10", "nonsense"):
         assert await refusal(bridge, headers={"X-Forwarded-For": forged}) == (429, "5")
-    assert bridge.hub.admission._by_ip == {"127.0.0.1": 2}
+    assert bridge.hub.admission.by_ip == {"127.0.0.1": 2}
 
 
 async def test_streams_of_one_address_behind_a_trusted_proxy(start: StartBridge) -> None:
@@ -58,7 +58,7 @@ async def test_streams_of_one_address_behind_a_trusted_proxy(start: StartBridge)
         "2001:db8::1",
     ):
         assert await refusal(bridge, headers={"X-Forwarded-For": chain}) == (429, "5")
-    assert set(bridge.hub.admission._by_ip) == {"203.0.113.1", "203.0.113.2", "203.0.113.3", "2001:db8::1"}
+    assert set(bridge.hub.admission.by_ip) == {"203.0.113.1", "203.0.113.2", "203.0.113.3", "2001:db8::1"}
 
 
 async def test_streams_of_one_subject(start: StartBridge) -> None:
@@ -75,7 +75,7 @@ async def test_streams_of_one_subject(start: StartBridge) -> None:
     await in_band.say("authenticate", token=bridge.token(subject="ana"))
     assert (await in_band.end())[0] == 1013
     await first.leave()
-    await eventually(lambda: bridge.hub.admission._by_principal["ana"] == 1)
+    await eventually(lambda: bridge.hub.admission.by_principal["ana"] == 1)
     await bridge.join(bridge.token(subject="ana"))
 
 

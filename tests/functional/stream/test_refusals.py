@@ -8,7 +8,8 @@ import pytest
 
 from bridge.access.client_address import plain_ip
 from bridge.access.paseto import KeyRing, generate_key
-from bridge.server import listener
+from bridge.app import Limits
+from bridge.server.limits import ServerLimits
 from bridge.stream.websocket import StreamSocket
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.served import SECRETS, Bridge, eventually
@@ -170,15 +171,9 @@ async def test_same_token_twice_in_the_query_is_one_token(bridge: Bridge) -> Non
 # --- files that run out -----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def few_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any descriptor counts as one of the last."""
-    monkeypatch.setattr(listener, "FEW_FILES", 10**9)
-
-
-@pytest.mark.usefixtures("few_files")
-async def test_last_files_are_told_once(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+async def test_last_files_are_told_once(start: StartBridge, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever the loop makes of an accept() that fails, the operator has read why."""
+    bridge = await start(limits=Limits(server=ServerLimits(few_files=10**9)))  # any descriptor is one of the last
     for _ in range(3):
         await bridge.join()
     lines = [record.getMessage() for record in caplog.records if record.name == "bridge.server.listener"]

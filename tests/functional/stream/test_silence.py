@@ -7,7 +7,8 @@ import contextlib
 
 import pytest
 
-from bridge.server import listener
+from bridge.app import Limits
+from bridge.server.limits import ServerLimits
 from bridge.stream import heartbeat
 from bridge.stream.session import Session
 from tests.functional.stream.conftest import StartBridge
@@ -82,11 +83,9 @@ async def test_stalled_client_gets_no_pings_on_top(lively: Bridge) -> None:
 
 
 @pytest.fixture
-async def impatient(start: StartBridge, monkeypatch: pytest.MonkeyPatch) -> Bridge:
+async def impatient(start: StartBridge) -> Bridge:
     """A server that waits 0.3 s for a request head."""
-    monkeypatch.setattr(listener, "REQUEST_HEAD_SECONDS", 0.3)
-    monkeypatch.setattr(listener, "_SWEEP_SECONDS", 0.1)
-    return await start()
+    return await start(limits=Limits(server=ServerLimits(request_head_seconds=0.3, sweep_seconds=0.1)))
 
 
 async def test_silent_connections_are_aborted(impatient: Bridge) -> None:
@@ -110,20 +109,28 @@ async def test_silent_connections_are_aborted(impatient: Bridge) -> None:
     await eventually(lambda: open_sockets() <= before + len(silent))
 
 
-async def test_stream_is_not_silent(impatient: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once it has asked, the time for asking is over: also for a socket that says nothing more."""
-    with monkeypatch.context() as patch:
-        patch.setattr(listener, "REQUEST_HEAD_SECONDS", 60)  # while it asks
-        client = await impatient.join()
-    await asyncio.sleep(0.8)  # twice the time and the sweep
+async def test_stream_is_not_silent(start: StartBridge) -> None:
+    """The time for a request is over with the first one: also for a socket that says nothing more."""
+    bridge = await start(limits=Limits(server=ServerLimits(request_head_seconds=2.0, sweep_seconds=0.1)))
+    client = await bridge.join()
+    await asyncio.sleep(2.2)  # longer than the time and a sweep
     assert await client.quiet() == []
 
 
-async def test_oldest_silent_connection_makes_room(impatient: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", ["/healthz", "/nothing/there"])
+async def test_answered_connection_is_not_silent(start: StartBridge, path: str) -> None:
+    """Whatever it asked for: it may ask again, for as long as a connection is kept."""
+    bridge = await start(limits=Limits(server=ServerLimits(request_head_seconds=2.0, sweep_seconds=0.1)))
+    client = await bridge.raw()
+    first = (await client.request("HEAD", path, Upgrade=None, Connection=None))[0]
+    await asyncio.sleep(2.2)
+    assert (await client.request("HEAD", path, Upgrade=None, Connection=None))[0] == first
+
+
+async def test_oldest_silent_connection_makes_room(start: StartBridge) -> None:
     """There is a bound to them even within the time."""
-    monkeypatch.setattr(listener, "REQUEST_HEAD_SECONDS", 60)
-    monkeypatch.setattr(listener, "MAX_SILENT", 5)
-    silent = [await impatient.raw() for _ in range(8)]
+    bridge = await start(limits=Limits(server=ServerLimits(request_head_seconds=60, silent_connections=5)))
+    silent = [await bridge.raw() for _ in range(8)]
     for client in silent[:3]:
         await client.all_bytes()
     with pytest.raises(TimeoutError):

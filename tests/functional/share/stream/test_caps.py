@@ -121,7 +121,7 @@ async def test_streams_of_one_address(start: StartSharing) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
         await bridge.connect(STREAM, token, headers={"X-Forwarded-For": "9.9.9.9, 203.0.113.1"})
     assert caught.value.status == 429
-    assert set(bridge.hub.admission._by_ip) == {"203.0.113.1", "203.0.113.2"}
+    assert set(bridge.hub.admission.by_ip) == {"203.0.113.1", "203.0.113.2"}
 
 
 async def test_subjects_cap_is_not_for_viewers(start: StartSharing) -> None:

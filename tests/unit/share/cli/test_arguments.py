@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bridge.cli.arguments import MAX_DURATION_SECONDS
 from bridge.cli.main import _parser
 from share.cli import arguments
-from share.cli.arguments import MAX_DURATION_SECONDS, MAX_PASSWORD_BYTES
+from share.cli.arguments import MAX_PASSWORD_BYTES
 
 Refused = argparse.ArgumentTypeError
 

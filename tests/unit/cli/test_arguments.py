@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from bridge.cli.main import duration, port_number
+from bridge.cli.arguments import duration, port_number
 
 
 @pytest.mark.parametrize("text, seconds", [("90", 90), ("90s", 90), ("1.5m", 90), (" 2 h", 7200), ("0", 0)])
