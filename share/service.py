@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from bridge.access.paseto import KeyRing
+from bridge.access.principal import Principal
 from bridge.core.errors import SettingsError, StartError, StorageError
 from bridge.ingest.decoding.position import PositionReader
 from bridge.server.callers import Callers
@@ -107,10 +108,12 @@ def _put_together(
     )
     rooms.arrivals = links
     entry = Desk(hub, ring, rooms, links)
+
+    def verify(token: str | None) -> Principal:
+        return hub.authenticator.verify(token, hub.clock()) if hub.authenticator else hub.anonymous()
+
     operators = OperatorRoutes(
-        Callers(
-            hub.origins, lambda token: hub.authenticator.verify(token, hub.clock()) if hub.authenticator else hub.anonymous()
-        ),
+        Callers(hub.origins, verify),
         links,
         passwords,
         clock=hub.clock,

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from bridge.access.authenticator import mint
 from bridge.access.paseto import KeyRing, generate_key
+from bridge.access.principal import Principal
 from bridge.app import authenticator_of
 from bridge.server.callers import Callers
 from bridge.settings import load_settings
@@ -132,11 +133,13 @@ async def operators(
         limits=limits,
     )
     await links.load()
+
+    def verify(token: str | None) -> Principal:
+        return hub.authenticator.verify(token, hub.clock()) if hub.authenticator else hub.anonymous()
+
     app = web.Application()
     routes = OperatorRoutes(
-        Callers(
-            hub.origins, lambda token: hub.authenticator.verify(token, hub.clock()) if hub.authenticator else hub.anonymous()
-        ),
+        Callers(hub.origins, verify),
         links,
         passwords,
         clock=hub.clock,

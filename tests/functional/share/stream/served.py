@@ -14,6 +14,7 @@ import aiohttp
 from aiohttp import web
 
 from bridge.access.paseto import KeyRing, generate_key
+from bridge.app import Limits
 from bridge.core.telemetry import Kind, Telemetry
 from share.model.draft import Draft
 from share.model.grant import Grant
@@ -61,11 +62,11 @@ class SharingBridge(Bridge):
     sharing: Sharing
 
     def __init__(self, *, limits: ShareLimits = QUICK, **settings: Any) -> None:
-        super().__init__(**({"share_keys": SHARE_KEY, "database_url": "sqlite://"} | settings))
-        self.limits = limits
+        given = {"share_keys": SHARE_KEY, "database_url": "sqlite://"} | settings
+        super().__init__(limits=Limits(share=limits), **given)
 
     async def furnish(self, app: web.Application) -> None:
-        self.sharing = await self._stack.enter_async_context(sharing(self.hub, self.limits))
+        self.sharing = await self._stack.enter_async_context(sharing(self.hub, self.limits.share))
         app.add_routes(self.sharing.routes)
 
     async def wait_empty(self) -> None:
