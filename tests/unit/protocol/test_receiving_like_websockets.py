@@ -108,7 +108,7 @@ MESSAGES = st.lists(st.tuples(st.sampled_from([1, 2]), st.lists(PAYLOADS, min_si
 def test_limit_means_the_same_to_both(
     messages: list[tuple[int, list[bytes]]], cuts: list[int], budgets: list[int]
 ) -> None:
-    """Messages below, at and above a limit. Nothing else is wrong with them: a frame with two faults has two answers."""
+    """Messages below, at and above a limit. No frame has two faults: either could be the answer."""
     data = b"".join(
         ClientFrame(0 if at else opcode, payload, fin=at == len(payloads) - 1).encode()
         for opcode, payloads in messages
