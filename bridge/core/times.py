@@ -9,7 +9,7 @@ from typing import Final, Protocol
 _FIRST_TIME: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
 
 _LAST_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
-"""Beyond these a time could not be told to a client."""
+"""Beyond these a time cannot be written for a client."""
 
 # RFC 3339 section 5.6, "date-time". [0-9] and not \d, which takes the digits of every script.
 _DATE_TIME = re.compile(
@@ -29,7 +29,7 @@ def parse_time(value: object) -> float:
     try:
         at = datetime.fromisoformat(value.upper()).timestamp()
     except (ValueError, OverflowError):
-        raise ValueError("is not a date of the calendar") from None
+        raise ValueError("is not a calendar date") from None
     if not _FIRST_TIME <= at <= _LAST_TIME:  # such as the first of the year 1, an hour east of UTC
         raise ValueError("is not within the years 1 to 9999 of UTC")
     return at
@@ -41,4 +41,7 @@ def timestamp(at: float) -> str:
 
 
 class Timer(Protocol):
-    def cancel(self) -> None: ...
+    """What ``call_later`` of a loop returns."""
+
+    def cancel(self) -> None:
+        """The callback will not run. Idempotent."""
