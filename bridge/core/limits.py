@@ -32,8 +32,6 @@ READ_BYTES: Final = 16 * 1024
 # --- how long we wait -------------------------------------------------------------------------------
 AUTHENTICATE_SECONDS: Final = 10.0
 """From the upgrade to a valid token on ``/api/v1/ws``. A person never types it; a program needs one round trip."""
-REQUEST_HEAD_SECONDS: Final = 10.0
-"""From accept to a complete first request head. aiohttp has no such limit of its own (Slowloris)."""
 PONG_SECONDS: Final = 10.0
 """From our ping to any sign of life. Centrifugo's default too; longer than a mobile radio's wake-up."""
 WRITE_SECONDS: Final = 30.0

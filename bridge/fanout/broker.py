@@ -9,7 +9,7 @@ from typing import Final
 from bridge.core.device_ids import Allowed
 from bridge.core.telemetry import Telemetry
 from bridge.fanout.cohort import Cohort
-from bridge.fanout.history import LastKnown, taken_at
+from bridge.fanout.history import LastKnown
 from bridge.fanout.rendering import Message, Selection
 from bridge.fanout.routing import Routing
 from bridge.fanout.snapshot import Replay, Snapshot
@@ -154,7 +154,7 @@ class Broker:
                 cohorts = route[1] if route is not None and route[0] == version else routing.of(device_id)
                 if not cohorts:
                     continue
-                message = Message(telemetry, number, taken_at(telemetry, now) if telemetry.fix is not None else 0.0)
+                message = Message(telemetry, number)
                 for cohort in cohorts:
                     if not cohort.turn:
                         touched.append(cohort)

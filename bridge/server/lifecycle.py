@@ -83,7 +83,7 @@ async def open_listeners(
 
 
 async def _keep_nothing(_request: web.Request, response: web.StreamResponse) -> None:
-    """No answer is for a cache unless it says so, refusals by aiohttp itself included."""
+    """No cache may keep an answer that does not allow it, refusals by aiohttp itself included."""
     response.headers.setdefault("Cache-Control", "no-store")
 
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from bridge.ingest.handoff import HandoffStatistics
 from bridge.ingest.mqtt import ConsumerStatistics
+from bridge.server.http import answer
 from bridge.stream.service import StreamService
 
 
 class Operations:
-    """The operator's view of one process. Reads snapshots only; asks nobody to wait."""
+    """The operator's view of one process. Reads snapshots only, and never waits."""
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class Operations:
         self._shares = shares
 
     def routes(self) -> list[web.RouteDef]:
+        """The three calls."""
         return [
             web.get("/healthz", self.healthz),
             web.get("/readyz", self.readyz),
@@ -41,12 +42,12 @@ class Operations:
 
     async def healthz(self, _request: web.Request) -> web.Response:
         """200 while the event loop turns."""
-        return _json({"status": "alive"})
+        return answer({"status": "alive"})
 
     async def readyz(self, _request: web.Request) -> web.Response:
         """200 while telemetry can arrive and be served, else 503 with what is wrong."""
         problems = self.problems()
-        return _json({"status": "unready" if problems else "ready", "problems": problems}, 503 if problems else 200)
+        return answer({"status": "unready" if problems else "ready", "problems": problems}, 503 if problems else 200)
 
     def problems(self) -> list[str]:
         """Why this process should get no new clients. Empty when it should."""
@@ -61,10 +62,11 @@ class Operations:
         return problems
 
     async def stats(self, _request: web.Request) -> web.Response:
-        return _json(self.counts())
+        """200 with ``counts``."""
+        return answer(self.counts())
 
     def counts(self) -> Mapping[str, Any]:
-        """Counts only. ``refused`` in ``mqtt`` is by cause: see the README's table."""
+        """Counts only, for every caller. ``refused`` in ``mqtt`` is by cause: see the README's table."""
         streaming, admission = self._streaming, self._streaming.admission
         consumer, broker = self._consumer(), streaming.broker.statistics()
         return {
@@ -91,12 +93,3 @@ class Operations:
             **({"shares": self._shares()} if self._shares else {}),
             "log_lines_dropped": self._log_lines_dropped(),
         }
-
-
-def _json(body: object, status: int = 200) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(body),
-        status=status,
-        content_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )

@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 from multidict import MultiMapping
 
-from bridge.access.admission import Admission, Refusal
+from bridge.access.admission import Admission
 from bridge.access.client_address import Network, client_ip, plain_ip
 from bridge.access.credentials import find_credential
 from bridge.access.origins import OriginPolicy
@@ -30,12 +30,6 @@ MAX_SHOWN_CHARS: Final = 100
 """Of a header's value in the log: an origin is shorter."""
 MAX_ECHO_CHARS: Final = 32
 """Of a parameter's name that we do not know, told to the client that sent it."""
-_ADVICE: Final = {
-    Refusal.FULL: "see BRIDGE_MAX_CONNECTIONS",
-    Refusal.RATE: "see BRIDGE_HANDSHAKES_PER_SECOND",
-    Refusal.ADDRESS: "see BRIDGE_MAX_CONNECTIONS_PER_IP, and BRIDGE_TRUSTED_PROXIES if that is a proxy",
-    Refusal.DRAINING: "this process is going",
-}
 _COMMON = frozenset({"token", "overflow"})
 _SELECTION = frozenset({"device_ids", "groups", "snapshot"})
 
@@ -131,7 +125,7 @@ class Doorway:
         cause = refusal.name.lower()
         self.tell_refusals(
             cause, "Streams refused: %d since the last such line (%s), the last one from %s; %s",
-            cause, ip, _ADVICE[refusal],
+            cause, ip, refusal.hint,
         )  # fmt: skip
         return web.json_response(
             {"code": refusal.code, "message": refusal.message}, status=refusal.status, headers={"Retry-After": "5"}

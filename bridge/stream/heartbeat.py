@@ -42,6 +42,9 @@ class Heartbeat:
         self._slot_of: dict[Member, int] = {}
         self._running = False
 
+    def __len__(self) -> int:
+        return len(self._slot_of)
+
     def add(self, member: Member) -> None:
         """Ping ``member`` until ``discard``."""
         count = len(self._slots)

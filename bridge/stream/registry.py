@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from bridge.core.rates import EPISODE_SECONDS
@@ -37,6 +37,9 @@ class Streams:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(list(self._open))
+
     def add(self, stream: Stream) -> None:
         """``stream`` was opened."""
         self._open[stream] = None
@@ -49,17 +52,17 @@ class Streams:
         """The link to the MQTT broker is up or down: tell everyone, once for each change."""
         if state is not self.upstream_state:
             self.upstream_state = state
-            for stream in list(self._open):
+            for stream in self:
                 stream.tell_upstream(state)
 
     def close(self, reason: CloseReason) -> None:
         """Close all of them together."""
-        for stream in list(self._open):
+        for stream in self:
             stream.close(reason)
 
     def abort(self) -> None:
         """Cut the connections of those that are left."""
-        for stream in list(self._open):
+        for stream in self:
             stream.abort()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bridge.access.claims import NO_GROUPS
 from bridge.access.principal import Principal
 from bridge.core.device_ids import EVERYTHING, Allowed, Groups, parse_device_ids
 from bridge.core.errors import CommandError
@@ -44,7 +45,7 @@ class DeviceSelection:
         self._limit = max_device_ids
         self._allowed: Allowed | None = None
         self._device_ids: frozenset[str] = frozenset()
-        self._groups: frozenset[str] = frozenset()
+        self._groups = NO_GROUPS
         self._everything = False
 
     def add(self, principal: Principal, device_ids: Sequence[str], groups: Sequence[str]) -> Change:
@@ -65,7 +66,8 @@ class DeviceSelection:
             )
         self._allowed = principal.allowed
         self._device_ids |= granted
-        self._groups |= granted_groups
+        if granted_groups:  # a union of empty sets is one more empty set
+            self._groups |= granted_groups
         self._everything |= everything
         self._apply()
         selectors = {*granted, *self._members(granted_groups)}

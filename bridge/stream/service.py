@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -50,8 +49,8 @@ class StreamService:
         public_url: str,
         tls: bool,
         limits: StreamLimits,
-        clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,  # uvloop's own is cut to milliseconds
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
         """``authenticator`` None means AUTH=off: everyone may see everything."""
         self.clock = clock
@@ -88,7 +87,7 @@ class StreamService:
             clock=clock,
             settings=settings,
         )
-        heartbeat = Heartbeat(
+        self.heartbeat = Heartbeat(
             settings.heartbeat_seconds,
             call_later,
             pong_seconds=limits.pong_seconds,
@@ -98,7 +97,7 @@ class StreamService:
             broker=self.broker,
             streams=self.streams,
             deadlines=self.deadlines,
-            heartbeat=heartbeat,
+            heartbeat=self.heartbeat,
             heartbeat_seconds=settings.heartbeat_seconds,
             outbox_limits={
                 policy: OutboxLimits(settings.queue_messages, settings.queue_bytes, policy) for policy in Policy

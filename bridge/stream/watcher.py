@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bridge.access.admission import Admission
+from bridge.access.advice import TOKEN_ADVICE
 from bridge.access.authenticator import Authenticator
 from bridge.access.claims import SCOPES
 from bridge.access.principal import Principal
@@ -23,15 +24,6 @@ from bridge.stream.session import Session
 from bridge.stream.settings import StreamSettings
 
 SCOPE: Final = "stream"
-ADVICE: Final = {
-    "token_required": "present an access token: Authorization header, subprotocol, cookie, ?token= or authenticate",
-    "token_invalid": "this is not a token of this server; get a new one",
-    "token_expired": "the token has expired; get a new one",
-    "token_not_yet_valid": "the token is not valid yet; check the clocks",
-    "scope_missing": "the token lacks the scope `stream`",
-    "subject_changed": "a socket keeps its subject; open a new connection for another one",
-    "too_many_connections": "too many streams of this subject; close some",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +50,7 @@ class Watcher:
     """One stream's role, see ``session.Role``. It counts for its subject from the first good token until it ends."""
 
     __slots__ = ("_counted", "_session", "_watching", "selection")
-    advice: Mapping[str, str] = ADVICE
+    advice: Mapping[str, str] = TOKEN_ADVICE
 
     def __init__(self, watching: Watching, session: Session) -> None:
         self._watching = watching

@@ -84,6 +84,11 @@ class WebSocket(asyncio.BufferedProtocol):
 
     # --- writing ----------------------------------------------------------------------------------------
 
+    @property
+    def unwritten_bytes(self) -> int:
+        """What the transport has taken and the kernel has not."""
+        return self._transport.get_write_buffer_size()
+
     def write(self, frame: bytes) -> None:
         """Write now, whatever waits. Nothing happens when the connection is gone."""
         if self._corked is not None:
@@ -207,12 +212,12 @@ class WebSocket(asyncio.BufferedProtocol):
             self._wait_for_close()
 
     def _wait_for_close(self) -> None:
-        self._unread = self._transport.get_write_buffer_size()
+        self._unread = self.unwritten_bytes
         self._closing = self._call_later(self._limits.close_seconds, self._end)
 
     def _end(self) -> None:
         """The client has not answered our Close frame in time."""
-        unread = self._transport.get_write_buffer_size()
+        unread = self.unwritten_bytes
         if not unread:
             self._transport.close()
         elif unread < self._unread and self._monotonic() < self._close_deadline:
@@ -229,7 +234,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def abort_if_stuck(self) -> None:
         """Cut the connection of a client that has not even taken our last words."""
-        if self._transport.get_write_buffer_size():
+        if self.unwritten_bytes:
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

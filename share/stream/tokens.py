@@ -1,9 +1,9 @@
 """Share tokens: v4.local, sealed with a share key. The only module of ``share`` that makes and opens tokens.
 
-Two kinds open a stream. Ours names a stored share, ``share_id``, and says nothing else: what may be seen is
-looked up. Another service that has the share key names ``device_id`` or ``device_ids`` itself, and may
-narrow what is shown by ``fields``, ``precision_m``, ``delay_s``, ``trail`` and ``starts_at``. The purpose
-is bound by the key, which is never an access key, and by ``aud`` where there is one.
+Two kinds open a stream. Ours names a stored share, ``share_id``, and nothing else: its grant is looked up. A token of
+another service that has the share key names ``device_id`` or ``device_ids`` itself, and may narrow what is shown by
+``fields``, ``precision_m``, ``delay_s``, ``trail`` and ``starts_at``. The key, which is never an access key, binds the
+purpose, and so does ``aud`` where there is one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from bridge.access.claims import check_times, claim, optional, text_value
+from bridge.access.claims import Validity, claim, optional, text_value
 from bridge.access.paseto import KeyRing
 from bridge.core.device_ids import DEVICE_ID_RULE, is_device_id
 from bridge.core.errors import TokenError
@@ -33,7 +33,7 @@ from share.model.limits import (
 )
 
 AUDIENCE_SHARE: Final = "telemetry-bridge/share-location"
-"""``aud`` of share tokens. Ours always carry it; another maker's may leave it out, but not differ."""
+"""``aud`` of share tokens. Ours always carry it; another issuer's may leave it out, but not differ."""
 TOKEN_ID_BYTES: Final = 12
 """Random bytes of ``jti``: 96 bits, so that two tokens never share one."""
 _ABOUT_THE_GRANT: Final = frozenset({"fields", "precision_m", "delay_s", "trail", "starts_at", "label"})
@@ -53,7 +53,7 @@ class Ticket:
 
     @property
     def key(self) -> Hashable:
-        """What two tokens for the same thing have in common."""
+        """Equal for two tokens that open the same thing."""
         return self.share_id or self.grant
 
 
@@ -73,7 +73,7 @@ def verify(ring: KeyRing, token: str | None, *, now: float, max_seconds: float) 
     """What ``token`` opens at ``now``.
 
     TokenError: ``token_required`` for none or an empty one, ``token_expired`` and ``token_not_yet_valid``
-    for one that is genuine but not now, ``token_invalid`` for all else, a life of more than
+    for a genuine one at the wrong time, ``token_invalid`` for the rest, a life of more than
     ``max_seconds`` included. Costs about 75 µs.
     """
     if not token:
@@ -83,31 +83,24 @@ def verify(ring: KeyRing, token: str | None, *, now: float, max_seconds: float) 
     payload = ring.open(token)
     try:
         claims = parse_object(payload)
-        expires_at = claim(claims, "exp", parse_time)
-        valid_at = optional(claims, "nbf", parse_time, None)
-        issued_at = optional(claims, "iat", parse_time, None)
-        audience = optional(claims, "aud", text_value, AUDIENCE_SHARE)
+        validity = Validity.parse(claims)
         optional(claims, "jti", text_value, "")
-        ticket = _ticket(claims, expires_at)
+        ticket = _ticket(claims, validity.expires_at)
     except ValueError as error:
         raise TokenError("token_invalid", str(error)) from None
-    if audience != AUDIENCE_SHARE:
-        raise TokenError("token_invalid", "aud names another audience")
-    check_times(now, expires_at=expires_at, valid_at=valid_at, issued_at=issued_at)
-    if expires_at - (now if issued_at is None else issued_at) > max_seconds:
-        raise TokenError("token_invalid", f"lives longer than {max_seconds:.0f} s")
+    validity.check(now=now, audience=AUDIENCE_SHARE, max_seconds=max_seconds)
     return ticket
 
 
 def _ticket(claims: Mapping[str, Any], expires_at: float) -> Ticket:
-    """ValueError, which names the claim and quotes nothing, when they are not understood."""
+    """What the claims open. ValueError names the claim that is wrong and quotes nothing."""
     share_id = optional(claims, "share_id", text_value, None)
     names = {"share_id", "device_id", "device_ids"} & claims.keys()
     if len(names) != 1:
         raise ValueError("exactly one of share_id, device_id and device_ids is needed")
     if share_id is not None:
-        if _ABOUT_THE_GRANT & claims.keys():  # ignored, they would show more than their maker meant
-            raise ValueError("what a stored share shows is stored with it; share_id goes alone")
+        if _ABOUT_THE_GRANT & claims.keys():  # ignored, they would show more than their issuer meant
+            raise ValueError("share_id excludes every claim about the grant, which is stored with the share")
         return Ticket(expires_at, share_id, None)
     device_ids: tuple[str, ...]
     if "device_id" in names:

@@ -10,7 +10,8 @@ high-frequency positioning pages of HSL, Digitraffic's marine MQTT and ITU-R M.1
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final
 
 Names = tuple[str, ...]
 """Keys of one object, the likeliest first; the first that holds a usable value counts."""
@@ -21,7 +22,8 @@ METRE_PER_SECOND: Final = 3.6
 """km/h of a metre per second."""
 
 
-class Format(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Format:
     """One shape of position. It is recognised where ``place`` is an object with ``lat`` and all of ``needs``."""
 
     name: str
@@ -33,8 +35,8 @@ class Format(NamedTuple):
     """What ``lat`` and ``lon`` are divided by."""
     needs: Names = ()
     """Keys that stand in that object beside ``lat``, with any value."""
-    beside: Names = ()
-    """Keys that stand in the whole message, with any value."""
+    beside: str | None = None
+    """A key that stands in the whole message, with any value."""
     only: tuple[str, str] | None = None
     """A key of the whole message and its only value with which this is a position of the device itself."""
     event: str | None = None
@@ -119,17 +121,17 @@ FORMATS: Final = (
         "Home Assistant", (), ("latitude",), ("longitude",), needs=("gps_accuracy",),
         heading=_HEADING, altitude=("altitude",), accuracy=("gps_accuracy",), time=_TIME,
     ),
-    ANY._replace(
-        name="The Things Stack, decoded payload", place=("uplink_message", "decoded_payload"),
+    replace(
+        ANY, name="The Things Stack, decoded payload", place=("uplink_message", "decoded_payload"),
         root_time=("received_at",),
     ),
-    ANY._replace(name="ChirpStack, decoded object", place=("object",), root_time=("time",)),
-    _LOCATION._replace(name="ChirpStack, location event", place=("location",), beside=("deviceInfo",)),
+    replace(ANY, name="ChirpStack, decoded object", place=("object",), root_time=("time",)),
+    replace(_LOCATION, name="ChirpStack, location event", place=("location",), beside="deviceInfo"),
 )  # fmt: skip
 """Asked in this order, before the configured pointers: the first row that fits decides, also that there is no fix."""
 
 NETWORK_FORMATS: Final = (
-    _LOCATION._replace(name="The Things Stack, last fix", place=("uplink_message", "locations", "frm-payload")),
-    _LOCATION._replace(name="The Things Stack, registered place", place=("uplink_message", "locations", "user")),
+    replace(_LOCATION, name="The Things Stack, last fix", place=("uplink_message", "locations", "frm-payload")),
+    replace(_LOCATION, name="The Things Stack, registered place", place=("uplink_message", "locations", "user")),
 )
 """What a LoRaWAN network knows of a device that did not itself say where it is: asked after the pointers."""

@@ -67,8 +67,8 @@ class JsonDecoder:
             return Telemetry(device_id, payload, retained)
         fix, shape = found
         if shape.is_network:
-            return Telemetry(device_id, payload, retained, fallback=fix, details=shape)
-        return Telemetry(device_id, payload, retained, fix, details=shape)
+            return Telemetry(device_id, payload, retained, None, fix, shape)
+        return Telemetry(device_id, payload, retained, fix, None, shape)
 
     def _device_id(self, document: Any) -> str | None:
         for pointer in self._id_pointers:

@@ -6,7 +6,8 @@ by the configured pointers to a latitude.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -32,16 +33,22 @@ MILLISECONDS_FROM: Final = 1e11
 """Numbers from here on are milliseconds: as seconds it would be the year 5138, as milliseconds it is 1973."""
 _MAX_MILLISECONDS: Final = MILLISECONDS_FROM * 1000.0
 
+_new: Final = tuple.__new__
+"""Makes a ``Fix`` in 0.11 µs; by its name it takes 0.18 (``python -m timeit``, CPython 3.11)."""
+
 
 class Shape:
     """One row of the formats, or a configured pointer, ready to read with."""
 
-    __slots__ = ("_pointed", "_row", "is_network", "telltale")
+    __slots__ = ("_below", "_lat", "_lon", "_pointed", "_root", "_row", "is_network", "telltale")
 
     def __init__(self, row: Format, *, pointed: bool = False) -> None:
         """``pointed``: a message has this shape only where a number stands in the latitude's place."""
         self._row = row
         self._pointed = pointed
+        self._root = row.place[0] if row.place else None
+        self._below = row.place[1:]
+        self._lat, self._lon = row.lat[0], row.lon[0]
         self.is_network = row.is_network
         self.telltale = (row.place or row.needs or row.lat)[0]
         """A key without which no message has this shape: spares most of the calls."""
@@ -49,15 +56,16 @@ class Shape:
     def place(self, document: dict[str, Any]) -> dict[str, Any] | None:
         """The object in which the position stands, or None where the message has another shape."""
         row = self._row
-        place = find(document, row.place)
+        place: Any = document if self._root is None else document.get(self._root)
+        if self._below:
+            place = find(place, self._below)
         if type(place) is not dict:
             return None
         for key in row.needs:
             if key not in place:
                 return None
-        for key in row.beside:
-            if key not in document:
-                return None
+        if row.beside is not None and row.beside not in document:
+            return None
         for key in row.lat:
             if key in place:
                 return place if not self._pointed or _number(place[key]) is not None else None
@@ -72,19 +80,20 @@ class Shape:
         row = self._row
         if row.only is not None and document.get(row.only[0]) != row.only[1]:
             return None
-        if row.event is not None and row.event in document:
+        if row.event in document or (row.valid in place and place[row.valid] == 0):  # false is 0 too
             return None
-        if place.get(row.valid) == 0:  # false is 0 too
-            return None
-        lat = _first(place, row.lat)
-        lon = _first(place, row.lon)
-        if lat is None or lon is None:
-            return None
-        lat /= row.per_degree
-        lon /= row.per_degree
+        lat, lon = place.get(self._lat), place.get(self._lon)
+        if type(lat) is not float or type(lon) is not float or row.per_degree != 1.0:
+            lat, lon = _first(place, row.lat), _first(place, row.lon)
+            if lat is None or lon is None:
+                return None
+            lat, lon = lat / row.per_degree, lon / row.per_degree
         if not (-90.0 <= lat <= 90.0 and -180.0 <= lon <= 180.0) or (lat == 0.0 and lon == 0.0):
             return None
-        return Fix(lat, lon, _time(place, row.time) or _time(document, row.root_time))
+        at = _time(place, row.time) if row.time else None
+        if at is None and row.root_time:
+            at = _time(document, row.root_time)
+        return _new(Fix, (lat, lon, at))
 
     def position(self, payload: bytes, fix: Fix) -> Position:
         """``fix`` and all that stands beside it in the ``payload`` that it was read from.
@@ -146,7 +155,7 @@ def _pointed(text: str) -> Format:
     twins = [lat.replace(ours, theirs) for ours, theirs in pairs]
     twins += [lat.replace(ours.upper(), theirs.upper()) for ours, theirs in pairs]
     lon = tuple(dict.fromkeys(name for name in (*twins, *LON) if name != lat))
-    return ANY._replace(name=text, place=tuple(place), lat=(lat,), lon=lon)
+    return replace(ANY, name=text, place=tuple(place), lat=(lat,), lon=lon)
 
 
 def _first(place: dict[str, Any], names: Names) -> float | None:
@@ -186,7 +195,7 @@ def _heading(row: Format, place: dict[str, Any]) -> float | None:
     return None
 
 
-def _time(place: dict[str, Any], names: Iterable[str]) -> float | None:
+def _time(place: dict[str, Any], names: Names) -> float | None:
     """The first usable time that stands under one of ``names``."""
     for name in names:
         if name in place and (at := _moment(place[name])) is not None:
