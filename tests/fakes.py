@@ -144,9 +144,10 @@ def subscribe(
     frame_bytes: int = 10**6,
     *,
     owner: Owner | None = None,
+    transport: Transport | None = None,
 ) -> tuple[Subscription, Transport]:
     """A subscription that writes to a transport, each heeding the other as a session sees to it."""
-    transport = Transport()
+    transport = transport or Transport()
     limits = OutboxLimits(messages, frame_bytes, policy)
     subscription = Subscription(transport.write, limits, owner or Owner(), broker.tally)
 

@@ -76,13 +76,15 @@ class Rooms:
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         call_later: Callable[[float, Callable[[], None]], Timer],
+        max_elsewhere: int = MAX_ROOMS_ELSEWHERE,
     ) -> None:
-        """``clock`` is wall-clock; ``call_later`` is the loop's."""
+        """``clock`` is wall-clock; ``call_later`` is the loop's; ``max_elsewhere`` rooms of tokens made elsewhere."""
         self._broker = broker
         self._history = history
         self._clock = clock
         self._monotonic = monotonic
         self._call_later = call_later
+        self._max_elsewhere = max_elsewhere
         self._rooms: dict[str | Grant, Room] = {}
         self._elsewhere: dict[Grant, Room] = {}
         self.arrivals: Arrivals | None = None
@@ -99,7 +101,7 @@ class Rooms:
         """The room of tokens that another service has made with ``grant``; None when there are too many such rooms."""
         room = self._rooms.get(grant)
         if room is None:
-            if len(self._elsewhere) >= MAX_ROOMS_ELSEWHERE and not self._make_place():
+            if len(self._elsewhere) >= self._max_elsewhere and not self._make_place():
                 return None
             room = self._elsewhere[grant] = self._open(grant, None)
         return room

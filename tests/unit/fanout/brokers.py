@@ -59,16 +59,21 @@ class Case:
 
     @property
     def things(self) -> tuple[int, int, int, int, int]:
-        """What the broker has now: subscriptions, cohorts, selectors, devices, sockets that are behind."""
+        """What the broker has now."""
         self.monotonic.now += 60.0  # devices are counted anew
-        stats = self.broker.statistics()
-        return stats.subscriptions, stats.cohorts, stats.selectors, stats.devices, stats.behind
+        return things(self.broker)
 
     @property
     def held(self) -> int:
         """How many of the subscriptions that there ever were are still in memory."""
         gc.collect()
         return sum(owner() is not None for owner in self.owners)
+
+
+def things(broker: Broker) -> tuple[int, int, int, int, int]:
+    """What a broker has: subscriptions, cohorts, selectors, devices, sockets that are behind."""
+    stats = broker.statistics()
+    return stats.subscriptions, stats.cohorts, stats.selectors, stats.devices, stats.behind
 
 
 NOTHING = (0, 0, 0, 0, 0)

@@ -71,7 +71,7 @@ def test_what_has_no_position_is_not_shown() -> None:
     channel = case.open()
     viewer = case.viewer(channel)
     case.publish(event("A", '{"battery": 3}'), event("A", "[]"), decoded(b"{}"), fix("B", 1.0))
-    assert (viewer.writes, channel.written, lasts(channel)) == (0, 0, [None])
+    assert (viewer.writes, case.broker.tally.delivered, lasts(channel)) == (0, 0, [None])
 
 
 def test_what_a_network_says_is_shown_until_the_device_says_where_it_is() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from bridge.core.limits import CHUNK_BYTES, LOW_WATER_BYTES
 from bridge.core.telemetry import Fix, Position, Telemetry
 from share.model.grant import Destination
 from tests.unit.share.stream.channels import TWO, Case, fix, lats, shown
@@ -112,13 +111,12 @@ def test_frames_that_wait_for_a_slow_viewer_keep_the_alias_that_they_were_made_w
     case = Case()
     channel = case.open()
     viewer = case.viewer(channel)
-    viewer.buffered = CHUNK_BYTES
+    viewer.fill()
     case.publish(fix("A", 1.0))
     case.publish(fix("A", 2.0))
     channel.rename({"A": "Bus"})
     case.publish(fix("A", 3.0))
-    viewer.buffered = 0
-    case.timers.advance(1.0)
+    case.read(viewer)
     gap, *messages = viewer.events()
     assert gap["data"]["devices"] == {"Van 1": 1}
     assert [(one["alias"], one["data"]["lat"]) for one in messages] == [("Van 1", 2.0), ("Bus", 3.0)]
@@ -147,11 +145,10 @@ def test_loss_is_told_under_the_new_alias() -> None:
     """From the change on."""
     case = Case()
     channel = case.open()
-    viewer = case.viewer(channel, LOW_WATER_BYTES + 1)
+    viewer = case.viewer(channel, full=True)
     channel.rename({"A": "Bus"})
     case.broker.lost({"A": 2}, 0)
-    viewer.buffered = 0
-    case.timers.advance(1.0)
+    case.read(viewer)
     assert [one["data"]["devices"] for one in viewer.events()] == [{"Bus": 2}]
 
 
