@@ -17,7 +17,7 @@ from bridge.access.paseto import KeyRing, generate_key
 from bridge.app import authenticator_of
 from bridge.server.callers import Callers
 from bridge.settings import load_settings
-from bridge.stream.hub import Hub
+from bridge.stream.streaming import Hub
 from share.api.operator_routes import PATH, OperatorRoutes
 from share.links.links import Links
 from share.links.ports import Store
@@ -56,7 +56,7 @@ class Operators:
         passwords: FakePasswords,
     ) -> None:
         """``store`` tells nothing where the links have a real database."""
-        self.hub = hub
+        self.streaming = hub
         self.store = store
         self.links = links
         self.audience = audience
@@ -70,7 +70,7 @@ class Operators:
         """An access token for an hour, for A and B when no device is named."""
         return mint(
             RING, subject=subject, devices=devices or ("A", "B"), groups=(), scopes=scopes, ttl=3600,
-            now=self.hub.clock() + since,
+            now=self.streaming.clock() + since,
         )  # fmt: skip
 
     async def call(
