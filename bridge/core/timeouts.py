@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 from bridge.core.times import Timer
@@ -38,6 +39,10 @@ class Timeouts(Generic[T]):
     def __contains__(self, member: T) -> bool:
         return member in self._deadlines
 
+    def __iter__(self) -> Iterator[T]:
+        """The members, the one that is due first at the front."""
+        return iter(self._deadlines)
+
     def add(self, member: T) -> None:
         """Give ``member`` its time, from now on, whatever it had before."""
         self._deadlines.pop(member, None)
@@ -56,7 +61,7 @@ class Timeouts(Generic[T]):
     def _look(self) -> None:
         self._timer = None
         now = self._monotonic()
-        for member in [each for each, deadline in self._deadlines.items() if deadline <= now]:
+        for member, _ in list(takewhile(lambda entry: entry[1] <= now, self._deadlines.items())):
             if self._deadlines.pop(member, None) is not None:  # an earlier one may have discarded it
                 self._expired(member)
         self._arm()
