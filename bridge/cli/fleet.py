@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
+MAX_VEHICLES: Final = 10_000
+"""More is beyond what one Python thread publishes at one a second."""
 METRES_PER_DEGREE: Final = 111_195.0
 """One degree of latitude on a sphere of 6,371 km; good to 0.5 % anywhere, plenty for a simulation."""
 TERRITORY_M: Final = 4_000.0
@@ -199,12 +201,12 @@ def turn_rate(speed_mps: float) -> float:
 class Fleet:
     """Vehicles ``truck-001`` and on around a centre. Adding vehicles does not change those before them.
 
-    ``vehicles`` is at least 1. The same arguments and the same steps give the same journeys.
+    ``vehicles`` is 1 to MAX_VEHICLES, else ValueError. The same arguments and the same steps give the same journeys.
     """
 
     def __init__(self, vehicles: int, seed: int, center: tuple[float, float] = SANTIAGO) -> None:
-        if vehicles < 1:
-            raise ValueError("a fleet has at least one vehicle")
+        if not 1 <= vehicles <= MAX_VEHICLES:
+            raise ValueError(f"the number of vehicles must be from 1 to {MAX_VEHICLES:,}")
         self.vehicles = tuple(self._vehicle(number, seed, center) for number in range(1, vehicles + 1))
 
     @staticmethod

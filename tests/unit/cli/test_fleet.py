@@ -14,6 +14,7 @@ from bridge.cli.fleet import (
     BRAKING_MPS2,
     LATERAL_MPS2,
     MAX_SPEED_MPS,
+    MAX_VEHICLES,
     METRES_PER_DEGREE,
     SANTIAGO,
     TERRITORY_M,
@@ -169,7 +170,8 @@ def test_the_payload_is_the_seed_format() -> None:
     assert 0.0 <= data["HEADING"] < 360.0
 
 
-def test_an_empty_fleet_is_refused() -> None:
-    """Nothing to simulate is a mistake, said at once."""
-    with pytest.raises(ValueError, match="at least one"):
-        Fleet(0, seed=1)
+@pytest.mark.parametrize("vehicles", [-1, 0, MAX_VEHICLES + 1])
+def test_fleet_of_no_or_too_many_vehicles_is_refused(vehicles: int) -> None:
+    """Before any of them is made."""
+    with pytest.raises(ValueError, match="from 1 to 10,000"):
+        Fleet(vehicles, seed=1)
