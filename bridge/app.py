@@ -6,7 +6,8 @@ import asyncio
 import logging
 import secrets
 import signal
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -69,8 +70,6 @@ async def running(settings: Settings, logs: Logs | None = None, limits: Limits =
     1001, all together, and what is left after ``drain_seconds`` is aborted.
     """
     loop = asyncio.get_running_loop()
-    groups = groups_of(settings)
-    authenticator = authenticator_of(settings, groups)
     decoder = decoder_of(settings)
     async with AsyncExitStack() as stack:
         sockets = bind(settings.host, settings.port, "BRIDGE_PORT")
@@ -79,15 +78,7 @@ async def running(settings: Settings, logs: Logs | None = None, limits: Limits =
         stack.callback(close_all, admin)
         tls = tls_context(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
 
-        streaming = StreamService(
-            settings,
-            settings,
-            authenticator=authenticator,
-            groups=groups,
-            public_url=settings.public_url,
-            tls=tls is not None,
-            limits=limits.stream,
-        )
+        streaming = stream_service_of(settings, limits.stream)
         handoff = Handoff(loop)
         handoff.open(streaming.intake)
         address, version = _mqtt(settings, stack)
@@ -171,6 +162,31 @@ def groups_of(settings: Settings) -> Groups:
         return load_groups(settings.groups_file)
     except (OSError, ValueError) as error:
         raise SettingsError([("BRIDGE_GROUPS_FILE", str(error))]) from None
+
+
+def stream_service_of(
+    settings: Settings,
+    limits: StreamLimits = StreamLimits(),
+    *,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> StreamService:
+    """The streams, put together. Must be called on the running loop. SettingsError as of the two parts above and below.
+
+    ``clock`` is wall-clock; ``monotonic`` Python's, since uvloop cuts its own to milliseconds.
+    """
+    groups = groups_of(settings)
+    return StreamService(
+        settings,
+        settings,
+        authenticator=authenticator_of(settings, groups),
+        groups=groups,
+        public_url=settings.public_url,
+        tls=settings.tls_cert is not None,
+        limits=limits,
+        clock=clock,
+        monotonic=monotonic,
+    )
 
 
 def authenticator_of(settings: Settings, groups: Groups) -> Authenticator | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -50,8 +49,8 @@ class StreamService:
         public_url: str,
         tls: bool,
         limits: StreamLimits,
-        clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,  # uvloop's own is cut to milliseconds
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
         """``authenticator`` None means AUTH=off: everyone may see everything."""
         self.clock = clock

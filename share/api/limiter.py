@@ -10,7 +10,7 @@ from typing import Final
 from bridge.core.rates import TokenBucket
 
 IPV6_PREFIX: Final = 64
-"""One subscriber's share of IPv6 (RFC 6177): whoever has one address has all of them."""
+"""What one subscriber gets of IPv6 (RFC 6177): one address stands for all of them."""
 _MINUTE: Final = 60.0
 
 
@@ -49,13 +49,13 @@ class Limiter:
 
 
 def address_key(ip: str) -> str:
-    """What stands for the one who has address ``ip``: itself, or its network for IPv6."""
+    """The key of the client at address ``ip``: the address itself, or its network for IPv6."""
     if ":" not in ip:
         return ip
     try:
         address = ipaddress.IPv6Address(ip.partition("%")[0])
     except ValueError:
         return ip
-    if address.ipv4_mapped is not None:  # a proxy may write so; else all of IPv4 would be one network
+    if address.ipv4_mapped is not None:  # as a proxy may write it; otherwise all of IPv4 would be one network
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))

@@ -34,7 +34,8 @@ Handler = Callable[[web.Request, Principal], Awaitable[web.Response]]
 class Hasher(Protocol):
     """Hashes passwords; BusyError when too many wait."""
 
-    async def hash(self, password: str, /) -> str: ...
+    async def hash(self, password: str, /) -> str:
+        """The password's hash. BusyError: nothing was hashed."""
 
 
 class OperatorRoutes:
@@ -64,6 +65,7 @@ class OperatorRoutes:
         self._body_seconds = limits.body_seconds
 
     def routes(self) -> list[web.RouteDef]:
+        """All calls, and a JSON 404 for other paths below."""
         one = PATH + "/{id:[^/]+}"
         return [
             web.post(PATH, self._guarded(self.create)),
@@ -143,7 +145,7 @@ class OperatorRoutes:
         return answer(self._json(await self._links.change(share, changes)))
 
     async def revoke(self, request: web.Request, principal: Principal) -> web.Response:
-        """The share, ended: revoked, or as it had ended before. Its viewers are told before this is answered."""
+        """The share, ended: revoked, or as it had ended before. Its viewers are closed before this is answered."""
         _check_query(request)
         share = await self._find(request, principal)
         return answer(self._json(await self._links.revoke(share)))

@@ -36,7 +36,7 @@ RETRY_SECONDS: Final = 6
 """To wait before a retry when the rate is exceeded: until the next wrong password is due."""
 log = logging.getLogger(__name__)
 _CODE: Final = re.compile(rf"[A-Za-z0-9_-]{{{-(-CODE_BYTES * 8 // 6)}}}")
-# Made anew each time: one exception that is raised again and again keeps every frame that it came through.
+# A new one each time: an exception that is raised again and again keeps every frame that it came through.
 _not_found: Final = partial(Problem, 404, "share_not_found", "no such link; ask for a new one")
 _too_often: Final = partial(
     Problem,
@@ -77,7 +77,7 @@ class PublicRoutes:
         limits: ShareLimits = ShareLimits(),
     ) -> None:
         """``per_minute`` bounds the calls, and as many new streams, of one address; ``max_streams`` the streams of all
-        shares; 0 is no bound. ``admission`` counts refusals, ``address_of`` tells whose a request is."""
+        shares; 0 is no bound. ``admission`` counts refusals; ``address_of`` gives the client address of a request."""
         self._entrance = entrance
         self._links = links
         self._rooms = rooms
@@ -94,7 +94,7 @@ class PublicRoutes:
         self._wrong = Limiter(limits.wrong_passwords_per_minute, limits.max_remembered_addresses)
         self._lookups = 0
         self._checks: WeakValueDictionary[str, BoundedLock] = WeakValueDictionary()
-        """By share: held while a password of it is checked. There while somebody waits."""
+        """By share: held while a password of it is checked, and forgotten when no check waits."""
 
     def routes(self) -> list[web.RouteDef]:
         """``init``."""
@@ -136,7 +136,7 @@ class PublicRoutes:
             share = await self._share(body)
             token, expires_at = self._entrance.token_for(share)
             room = self._rooms.get(share.id)
-            if room is None:  # it ended in the moment in which it was opened
+            if room is None:  # it ended while it was being opened
                 raise _ended(share)
             base = base_url(request, self._public_url)
             return answer(
@@ -160,7 +160,7 @@ class PublicRoutes:
         share = await self._find(body.code.get_secret_value())
         if share.password_hash is not None:
             await self._check_password(share, body.password)
-            share = await self._find(body.code.get_secret_value())  # to check a password takes a while
+            share = await self._find(body.code.get_secret_value())  # checking a password takes a while
         match share.status(self._clock()):
             case Status.ENDED | Status.REVOKED:
                 raise _ended(share)
@@ -175,7 +175,7 @@ class PublicRoutes:
         if _CODE.fullmatch(code) is None:
             raise _not_found()
         open_here = self._links.find_open_by_code(code)
-        if open_here is not None:  # however many strangers wait for the database
+        if open_here is not None:  # however many lookups wait for the database
             return open_here
         if self._lookups >= self._limits.max_lookups:
             raise _busy()
@@ -218,7 +218,7 @@ def _parse(data: bytes) -> InitBody:
 
 
 def _ended(share: Share) -> Problem:
-    """The answer to whoever has the code, and so knew of the share."""
+    """The answer to a client with the right code: they knew of the share."""
     if share.end_reason is EndReason.REVOKED:
         return Problem(410, "share_revoked", "the share was revoked")
     extra = {"end_reason": share.end_reason.value} if share.end_reason else {}

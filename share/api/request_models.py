@@ -1,4 +1,4 @@
-"""What may stand in an operator's request, field by field. Pure: no I/O, no clock."""
+"""The bodies of operators' requests, field by field. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from share.model.limits import (
 _T = TypeVar("_T", bound=BaseModel)
 
 MAX_ECHO_CHARS: Final = 32
-"""Of the name of a field that we do not know, told to the client that sent it."""
+"""Of the name of an unknown field, echoed to the client that sent it."""
 
 
 def _line(text: str) -> str:
@@ -88,12 +88,14 @@ _MaxViewers = Annotated[int, Field(ge=1, le=MAX_MAX_VIEWERS)]
 
 
 class StrictBody(BaseModel):
-    """A request's body: no field that is not known, no type that has to be guessed, and no value in an error."""
+    """A request's body: no unknown field, no type that has to be guessed, and no value in an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 class DestinationBody(StrictBody):
+    """``destination`` of a share: WGS 84 degrees and metres."""
+
     lat: Annotated[_Number, Field(ge=-90, le=90)]
     lon: Annotated[_Number, Field(ge=-180, le=180)]
     radius_m: Annotated[_Number, Field(ge=MIN_RADIUS_M, le=MAX_RADIUS_M)] = DEFAULT_RADIUS_M
@@ -138,8 +140,8 @@ _RULES: Final = {
     "starts_at": _TIME,
     "label": f"one line of at most {MAX_LABEL_CHARS} printable characters",
     "aliases": f"an object: for each device at most one line of 1 to {MAX_ALIAS_CHARS} printable characters",
-    "password": f"a text of 1 to {MAX_PASSWORD_CHARS} characters, or null for none",
-    "max_viewers": f"a whole number from 1 to {MAX_MAX_VIEWERS}, or null for no cap of its own",
+    "password": f"a string of 1 to {MAX_PASSWORD_CHARS} characters, or null for none",
+    "max_viewers": f"a whole number from 1 to {MAX_MAX_VIEWERS}, or null for the server's limit alone",
     "fields": f"a list of some of {', '.join(FIELDS)}",
     "precision_m": f"0, or a number of metres from {MIN_PRECISION_M:.0f} to {MAX_PRECISION_M:.0f}",
     "delay_s": f"a number of seconds from 0 to {MAX_DELAY_SECONDS:.0f}",
@@ -179,7 +181,7 @@ def _explain(model: type[BaseModel], kind: str, location: tuple[int | str, ...])
     if kind == "extra_forbidden":
         known = DestinationBody.model_fields if nested else model.model_fields
         shown = f" `{place}`" if place.isprintable() and len(place) <= MAX_ECHO_CHARS else ""
-        return InvalidRequestError(f"there is no field{shown} here; known are {', '.join(known)}")
+        return InvalidRequestError(f"unknown field{shown}; known are {', '.join(known)}")
     return must(place)
 
 

@@ -1,4 +1,4 @@
-"""What the commands of ``telemetry-bridge share`` do: ask the server, and tell the person.
+"""What the commands of ``telemetry-bridge share`` do: ask the server, and report.
 
 Results go to stdout, all else to stderr, so that a link can be piped.
 """
@@ -24,14 +24,14 @@ _Answer = dict[str, Any]
 
 
 def create(options: argparse.Namespace) -> int:
-    """Make a share: the link on stdout, what was shared on stderr."""
+    """Create a share: the link on stdout, what was shared on stderr."""
     from share.cli.view import as_json, share_id_of, summary
 
     body = create_body(options)
     share = _ask(options, lambda client: client.create(body))
     try:
         _print(as_json(share) if options.json else share["url"])
-    except OSError as error:  # nobody will ever see the link again
+    except OSError as error:  # the link is shown this once only
         _discard_stdout()
         name = share_id_of(share)
         return _fail(f"the link could not be written ({error.strerror}); end it: telemetry-bridge share revoke {name}")
@@ -74,7 +74,7 @@ def extend(options: argparse.Namespace) -> int:
 
 
 def relabel(options: argparse.Namespace) -> int:
-    """Change the label and aliases; the server leaves those that are not named."""
+    """Change the label and aliases; those that are not named stay."""
     from share.cli.client import ServerError
     from share.cli.view import details
 
@@ -97,14 +97,14 @@ def relabel(options: argparse.Namespace) -> int:
 
 
 def revoke(options: argparse.Namespace) -> int:
-    """End a share; say how many viewers that disconnected where the server told their number."""
+    """End a share; say how many viewers were disconnected, where the server gives their number."""
     from share.cli.client import UNSURE, ServerError
     from share.cli.view import local_time, viewers, viewers_now
 
     async def end(client: Client) -> tuple[_Answer, _Answer]:
         try:
             before = await client.find(options.id)
-        except ServerError:  # whatever it is: to end the share is more urgent than to count
+        except ServerError:  # whatever it is: ending the share is more urgent than counting
             before = {}
         return before, await client.revoke(options.id)
 
@@ -143,7 +143,7 @@ def _ask(options: argparse.Namespace, work: Callable[[Client], Coroutine[Any, An
 
 
 def guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """``run`` with the ends that are expected made exit statuses; ValueError is the program's."""
+    """``run`` with expected failures turned into exit statuses; ValueError is left to the program."""
 
     def run_guarded(options: argparse.Namespace) -> int:
         from share.cli.client import ServerError
@@ -152,7 +152,7 @@ def guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Name
             return run(options)
         except ServerError as error:
             return _fail(str(error))
-        except BrokenPipeError:  # the reader of stdout has seen enough
+        except BrokenPipeError:  # the reader of stdout has gone
             _discard_stdout()
             return 0
         except OSError as error:  # a full disk behind stdout
@@ -163,7 +163,7 @@ def guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Name
 
 
 def _print(text: str) -> None:
-    """The result, on stdout, now: an error must show while there is something to do about it."""
+    """The result, on stdout, flushed: an error must show while something can be done about it."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -174,11 +174,11 @@ def _tell(line: str) -> None:
 
 
 def _fail(line: str) -> int:
-    """Say why, as the program says it, and give the exit status."""
+    """Print the reason as the program does; returns the exit status."""
     _tell(f"telemetry-bridge: {line}")
     return 1
 
 
 def _discard_stdout() -> None:
-    """The interpreter flushes stdout once more at exit; let it have somewhere to flush to."""
+    """The interpreter flushes stdout once more at exit, which must not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -25,10 +25,10 @@ share_duration = partial(duration, days=True)
 
 
 def share_life(text: str) -> float:
-    """A duration that is more than nothing."""
+    """A duration above 0."""
     seconds = share_duration(text)
     if seconds <= 0:
-        raise argparse.ArgumentTypeError("a share must last longer than nothing; write 90s, 15m, 1h or 30d")
+        raise argparse.ArgumentTypeError("a share must last longer than 0 seconds; write 90s, 15m, 1h or 30d")
     return seconds
 
 
@@ -68,15 +68,15 @@ def coordinates(text: str) -> tuple[float, float]:
     lat, lon = (float(found[1]), float(found[2])) if found else (math.inf, math.inf)
     if abs(lat) > 90 or abs(lon) > 180:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no place; write latitude,longitude in degrees: -33.4489,-70.6693"
+            f"{text!r} is not a place; write latitude,longitude in degrees: -33.4489,-70.6693"
         )
     return lat, lon
 
 
 def share_id(text: str) -> str:
-    """The id of a share, and not its link: a code in a request line would stand in the server's access log."""
+    """The id of a share, not its link: a code in a request line would end up in access logs."""
     if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text) is None:
-        raise argparse.ArgumentTypeError("this is not the id of a share; `telemetry-bridge share list` shows the ids")
+        raise argparse.ArgumentTypeError("not the id of a share; `telemetry-bridge share list` shows the ids")
     return text
 
 
@@ -84,12 +84,12 @@ def names(text: str) -> list[str]:
     """Comma-separated, at least one, each once."""
     found = list(dict.fromkeys(split_list(text)))
     if not found:
-        raise argparse.ArgumentTypeError("at least one is needed")
+        raise argparse.ArgumentTypeError("name at least one")
     return found
 
 
 def fields(text: str) -> list[str]:
-    """Some of FIELDS; ``none`` for a share that shows where, and nothing else."""
+    """Some of FIELDS; ``none`` for a share that shows the place only."""
     found = [] if text.strip() == "none" else names(text)
     if unknown := [name for name in found if name not in FIELDS]:
         raise argparse.ArgumentTypeError(
@@ -116,12 +116,12 @@ def parse_aliases(texts: Iterable[str], device_ids: Sequence[str]) -> dict[str, 
 
 
 def life(options: argparse.Namespace) -> dict[str, Any]:
-    """``--ttl`` or ``--until`` as the server takes it. The ttl counts from the server's now: no clock here matters."""
+    """``--ttl`` or ``--until`` as the server takes it. The server's clock counts the ttl, so ours does not matter."""
     return {"expires_in": options.ttl} if options.ttl is not None else {"expires_at": options.until}
 
 
 def create_body(options: argparse.Namespace) -> dict[str, Any]:
-    """The body of the request for a share. Only what was said is in it: the server knows the defaults.
+    """The body of the request for a share. Only what was given is in it: the server knows the defaults.
 
     Asks for the password where the options say so. ValueError for what does not go together.
     """
@@ -172,14 +172,14 @@ def read_password(path: Path) -> str:
 
 
 def ask_password() -> str:
-    """The password, typed twice and never shown. ValueError where nobody can be asked without showing it."""
+    """The password, typed twice and never shown. ValueError without a terminal that can hide it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error", getpass.GetPassWarning)  # it would go on, and show what is typed
+        warnings.simplefilter("error", getpass.GetPassWarning)  # it would go on, and echo what is typed
         try:
-            password = getpass.getpass("Password for the viewers: ")
-            again = getpass.getpass("The same again: ")
+            password = getpass.getpass("Password for viewers: ")
+            again = getpass.getpass("Repeat the password: ")
         except (getpass.GetPassWarning, EOFError, OSError):
-            raise ValueError("there is no terminal to ask for a password; use --password-file") from None
+            raise ValueError("no terminal to ask for a password; use --password-file") from None
     if not password or password != again:
-        raise ValueError("no password was given" if not password else "the two passwords differ; nothing was shared")
+        raise ValueError("no password was given" if not password else "the passwords differ; nothing was shared")
     return password

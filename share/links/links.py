@@ -93,7 +93,7 @@ class Links:
         return len(self._open)
 
     def find_open(self, share_id: str) -> Share | None:
-        """The share if it is open here, upcoming or active. Only what is found so may be shown to anyone."""
+        """The share if it is open here, upcoming or active. Nothing else may be shown to viewers."""
         return self._open.get(share_id)
 
     async def find(self, share_id: str) -> Share | None:
@@ -107,14 +107,14 @@ class Links:
             return share
         if self._known(share.id) is None:
             await self._shielded.run(self._adopt(share.id))
-        return await self.find(share.id)  # it may have ended in the moment in which it was opened
+        return await self.find(share.id)  # it may have ended while it was being opened
 
     def find_open_by_code(self, code: str) -> Share | None:
         """The share that ``code`` leads to if it is open here; asks no database."""
         return self._open.get(self._by_code.get(code_hash(code), ""))
 
     async def _adopt(self, share_id: str) -> None:
-        """Open a share that goes on in the database and not here: our clock was ahead, or another process made it."""
+        """Open a share that is open in the database only: our clock was ahead, or another process made it."""
         async with self._writing.held():
             share = self._known(share_id) or await self._store.by_id(share_id)
             if share is not None and share_id not in self._open and not share.has_ended(self._clock()):
@@ -123,7 +123,7 @@ class Links:
     async def list(self, owner: str | None, status: Status | None, limit: int, after: str | None) -> Page:
         """At most ``limit`` shares of ``owner`` (None: of all) with ``status`` (None: any), newest first.
 
-        A page may be short, even empty, and yet not be the last. StorageError.
+        A page can be short, even empty, and still not be the last. StorageError.
         """
         now = self._clock()
         rows = await self._store.list(owner, status, now, limit + 1, after)
@@ -132,7 +132,7 @@ class Links:
         return Page(wanted, shares[-1].id if len(rows) > limit else None)
 
     def _known(self, share_id: str) -> Share | None:
-        """What memory knows of it, which is never older than the database."""
+        """The share in memory, which is never older than in the database."""
         return self._open.get(share_id) or self._unsaved.get(share_id)
 
     # --- making, changing, ending -----------------------------------------------------------------------
@@ -170,7 +170,7 @@ class Links:
         self._open_up(share)
 
     async def change(self, share: Share, changes: Changes) -> Share:
-        """The share with ``changes`` made to what it is now. Concurrent changes are made one after the other.
+        """The share with ``changes`` made to what it is now. Concurrent changes are made one at a time.
 
         ShareEndedError, InvalidRequestError, StorageError: nothing was changed.
         """
@@ -216,7 +216,7 @@ class Links:
             return ended
 
     async def _follow(self, share_id: str) -> Share | None:
-        """Another process has ended or removed the share: do the same here, and say what the database says."""
+        """Another process has ended or removed the share: do the same here. Returns what the database has."""
         stored = await self._store.by_id(share_id)
         share = stored or self._open.get(share_id)
         if share is not None and share_id in self._open:
@@ -261,11 +261,11 @@ class Links:
         return self._audience.viewers(share_id)
 
     def count_viewer(self, share_id: str) -> None:
-        """One more viewer has come."""
+        """Count one more viewer."""
         self._write_behind.counts[share_id] += 1
 
     def pending_viewers(self, share_id: str) -> int:
-        """Viewers that came and are not in ``Share.viewers_total`` yet."""
+        """Viewers that are not in ``Share.viewers_total`` yet."""
         return self._write_behind.counts[share_id]
 
     def _counted(self, share_id: str, count: int) -> None:
@@ -276,5 +276,5 @@ class Links:
 
 
 def code_hash(code: str) -> str:
-    """What is stored of a link's code. A plain hash is enough: the code is random, so it cannot be tried out."""
+    """What is stored of a link's code. A plain hash is enough: a random code cannot be guessed."""
     return hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()

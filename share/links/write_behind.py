@@ -71,7 +71,7 @@ class WriteBehind:
                     self.ended.pop(share_id, None)
                 except GoneError:  # it has ended already, or was removed: nothing is left to store
                     self.ended.pop(share_id, None)
-                except StorageError as error:  # the next one may be stored all the same
+                except StorageError as error:  # the next one may still be stored
                     failed = error
         if failed is not None:
             raise failed

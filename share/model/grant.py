@@ -39,11 +39,12 @@ class Grant:
     delay_s: float = 0.0
     """Nothing is shown earlier than this many seconds after it was received."""
     trail: int = 0
-    """Past positions of each device that a new viewer is shown, beside the last one."""
+    """Past positions of each device that a new viewer gets, besides the last one."""
     destination: Destination | None = None
     end_on_arrival: bool = False
     """Whether the share ends when the position behind what is shown, not moved to a grid, is within the radius."""
 
     @property
     def device_ids(self) -> tuple[str, ...]:
+        """Of all devices, in the order of ``aliases``."""
         return tuple(device_id for device_id, _ in self.aliases)

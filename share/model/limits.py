@@ -27,13 +27,13 @@ MAX_PASSWORD_CHARS: Final = 128
 MAX_MAX_VIEWERS: Final = 1_000_000
 """Of ``max_viewers``: above what one machine serves, within every database's INTEGER."""
 MAX_TRAIL_IN_ALL: Final = 2000
-"""Past positions of all devices of one share: 300 KiB in memory, and as much for each viewer who comes."""
+"""Past positions of all devices of one share: 300 KiB in memory, and as much for each viewer who joins."""
 MAX_TRAIL: Final = 500
 """Past positions of each device shown to a new viewer: 40 minutes at one in 5 s, and 50 KiB on the wire."""
 DEFAULT_TRAIL: Final = 100
 """The trail of a share by default: the last minutes, enough to see where it comes from."""
 MAX_DELAY_SECONDS: Final = 3600.0
-"""Of ``delay_s``: what waits is kept in memory. An hour hides where somebody is now."""
+"""Of ``delay_s``: what waits is kept in memory. An hour hides where someone is now."""
 MIN_PRECISION_M: Final = 10.0
 """The finest grid, metres: a receiver's own error is about as large."""
 MAX_PRECISION_M: Final = 100_000.0

@@ -44,7 +44,7 @@ _HOST: Final = re.compile(r"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]
 _PAGE_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Vary": "Accept-Language",
-    "Referrer-Policy": "strict-origin",  # the link's code stays here; who makes the map tiles may ask for an origin
+    "Referrer-Policy": "strict-origin",  # the link's code stays here; a tile server may ask for an origin
     "X-Robots-Tag": "noindex, nofollow",
     "X-Content-Type-Options": "nosniff",
     "Permissions-Policy": "geolocation=(), camera=(), microphone=(), payment=(), usb=()",
@@ -73,9 +73,9 @@ class Page:
     def __init__(self, tiles_url: str, attribution: str, *, silent_seconds: float, public_url: str = "") -> None:
         """``tiles_url`` is a template with ``{z}``, ``{x}`` and ``{y}``, or empty for a map without pictures.
 
-        ``attribution`` is what the maker of the tiles wants to be said, in the HTML that they give out: its text
-        and its http(s) links are shown, all else in it is left out. ``public_url`` is an origin as
-        ``checks.check_public_url`` returns it. ValueError when the template is none.
+        ``attribution`` credits the source of the tiles, in the HTML that such sources publish: its text and its http(s)
+        links are shown, the rest is left out. ``public_url`` is an origin as
+        ``setting_types.check_public_url`` returns it. ValueError when the template is invalid.
         """
         self._public_url = public_url
         self._tile_origins = tile_origins(tiles_url)
@@ -86,9 +86,10 @@ class Page:
         self._pages = {language: self._fill(language, texts[language], config) for language in LANGUAGES}
 
     def routes(self) -> list[web.RouteDef]:
+        """The page and its assets."""
         return [
             web.get("/s/{code}", self.page),
-            web.get("/s/{code}/", self.page),  # some who pass links on add a slash
+            web.get("/s/{code}/", self.page),  # some clients add a slash to a link
             web.get("/s-assets/{version}/{name}", self.asset),
         ]
 
@@ -104,7 +105,7 @@ class Page:
         )
 
     async def asset(self, request: web.Request) -> web.Response:
-        """A file of the list. One of another version is sent too, but is not to be kept.
+        """An asset. One of another version is sent too, but must not be cached.
 
         A page of the server before this one, or of a neighbour that is newer, then still works.
         """
@@ -146,7 +147,7 @@ class Page:
 
 
 def load_texts() -> dict[str, dict[str, str]]:
-    """What the page says: language → key → text, with ``{name}`` where a value goes."""
+    """The texts of the page: language → key → text, with ``{name}`` where a value goes."""
     texts: dict[str, dict[str, str]] = orjson.loads(_static("texts.json"))
     return texts
 
@@ -154,7 +155,7 @@ def load_texts() -> dict[str, dict[str, str]]:
 def choose_language(accepted: str) -> str:
     """The language of the page for an ``Accept-Language`` header (RFC 9110 section 12.5.4)."""
     best, best_quality = LANGUAGES[0], 0.0
-    for item in accepted.split(",")[:20]:  # nobody speaks more; the header is a stranger's
+    for item in accepted.split(",")[:20]:  # enough languages for anyone; the header is untrusted
         tag, _, parameter = item.partition(";")
         language = tag.strip().lower().partition("-")[0]
         quality = _quality(parameter)

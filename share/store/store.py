@@ -35,17 +35,19 @@ class Store:
     async def load_open(self, now: float) -> Shares:
         """The shares that are upcoming or active at ``now``, in no order.
 
-        One that this release cannot read is left out, here and in ``list``, with a line in the log: a single
-        share must not keep a server from starting.
+        A share that this release cannot read is left out, here and in ``list``, with a line in the log: a single one
+        must not keep a server from starting.
         """
         query = select(shares).where(_is_open(now))
         return await self._database.run(lambda connection: _readable(connection.execute(query).mappings()))
 
     async def by_id(self, share_id: str) -> Share | None:
+        """The share with this id, open or not. StorageError also when this release cannot read it."""
         found = await self._shares(select(shares).where(shares.c.id == share_id))
         return found[0] if found else None
 
     async def by_code_hash(self, code_hash: str) -> Share | None:
+        """The share whose code has this hash; otherwise as ``by_id``."""
         found = await self._shares(select(shares).where(shares.c.code_hash == code_hash))
         return found[0] if found else None
 
@@ -88,8 +90,8 @@ class Store:
         await self._database.run(lambda connection: connection.execute(insert(shares), row))
 
     async def replace(self, share: Share) -> None:
-        """Make every column that of ``share`` but ``viewers_total``, which only ``add_viewers`` moves: whoever
-        changes a share need not know what was counted meanwhile. GoneError when it is not there, or has
+        """Store every column of ``share`` but ``viewers_total``, which only ``add_viewers`` changes: the caller need
+        not know what was counted meanwhile. GoneError when it is not there, or has
         ended: what another process has revoked stays revoked."""
         row = to_row(share)
         del row["viewers_total"]

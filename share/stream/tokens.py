@@ -1,9 +1,9 @@
 """Share tokens: v4.local, sealed with a share key. The only module of ``share`` that makes and opens tokens.
 
-Two kinds open a stream. Ours names a stored share, ``share_id``, and says nothing else: what may be seen is
-looked up. Another service that has the share key names ``device_id`` or ``device_ids`` itself, and may
-narrow what is shown by ``fields``, ``precision_m``, ``delay_s``, ``trail`` and ``starts_at``. The purpose
-is bound by the key, which is never an access key, and by ``aud`` where there is one.
+Two kinds open a stream. Ours names a stored share, ``share_id``, and nothing else: its grant is looked up. A token of
+another service that has the share key names ``device_id`` or ``device_ids`` itself, and may narrow what is shown by
+``fields``, ``precision_m``, ``delay_s``, ``trail`` and ``starts_at``. The key, which is never an access key, binds the
+purpose, and so does ``aud`` where there is one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from share.model.limits import (
 )
 
 AUDIENCE_SHARE: Final = "telemetry-bridge/share-location"
-"""``aud`` of share tokens. Ours always carry it; another maker's may leave it out, but not differ."""
+"""``aud`` of share tokens. Ours always carry it; another issuer's may leave it out, but not differ."""
 TOKEN_ID_BYTES: Final = 12
 """Random bytes of ``jti``: 96 bits, so that two tokens never share one."""
 _ABOUT_THE_GRANT: Final = frozenset({"fields", "precision_m", "delay_s", "trail", "starts_at", "label"})
@@ -53,7 +53,7 @@ class Ticket:
 
     @property
     def key(self) -> Hashable:
-        """What two tokens for the same thing have in common."""
+        """Equal for two tokens that open the same thing."""
         return self.share_id or self.grant
 
 
@@ -73,7 +73,7 @@ def verify(ring: KeyRing, token: str | None, *, now: float, max_seconds: float) 
     """What ``token`` opens at ``now``.
 
     TokenError: ``token_required`` for none or an empty one, ``token_expired`` and ``token_not_yet_valid``
-    for one that is genuine but not now, ``token_invalid`` for all else, a life of more than
+    for a genuine one at the wrong time, ``token_invalid`` for the rest, a life of more than
     ``max_seconds`` included. Costs about 75 µs.
     """
     if not token:
@@ -93,14 +93,14 @@ def verify(ring: KeyRing, token: str | None, *, now: float, max_seconds: float) 
 
 
 def _ticket(claims: Mapping[str, Any], expires_at: float) -> Ticket:
-    """ValueError, which names the claim and quotes nothing, when they are not understood."""
+    """What the claims open. ValueError names the claim that is wrong and quotes nothing."""
     share_id = optional(claims, "share_id", text_value, None)
     names = {"share_id", "device_id", "device_ids"} & claims.keys()
     if len(names) != 1:
         raise ValueError("exactly one of share_id, device_id and device_ids is needed")
     if share_id is not None:
-        if _ABOUT_THE_GRANT & claims.keys():  # ignored, they would show more than their maker meant
-            raise ValueError("what a stored share shows is stored with it; share_id goes alone")
+        if _ABOUT_THE_GRANT & claims.keys():  # ignored, they would show more than their issuer meant
+            raise ValueError("share_id excludes every claim about the grant, which is stored with the share")
         return Ticket(expires_at, share_id, None)
     device_ids: tuple[str, ...]
     if "device_id" in names:

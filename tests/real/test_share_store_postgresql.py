@@ -268,4 +268,4 @@ async def test_tables_of_another_program_are_left_alone(url: str) -> None:
     """A database that has a table of this name, and not from us, is not taken over."""
     with psycopg.connect(url) as other:
         other.execute("CREATE TABLE shares (ticker text)")
-    assert "use a database of its own" in await refused(url)
+    assert "use a separate database" in await refused(url)

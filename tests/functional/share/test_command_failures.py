@@ -21,7 +21,7 @@ from tests.functional.share.fake_operator_api import (
 
 Capture = pytest.CaptureFixture[str]
 
-UNSURE = "whether it was done is not known"
+UNSURE = "it may have been done"
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +150,7 @@ async def test_only_a_link_is_printed_as_the_link(url: object, capsys: Capture) 
         return web.json_response({**share("a"), "url": url}, status=201)
 
     line = await failure(capsys, answer, *CREATE)
-    assert "holds no link" in line
+    assert "has no link" in line
     assert UNSURE in line
 
 

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from bridge.access.authenticator import mint
 from bridge.access.paseto import KeyRing, generate_key
-from bridge.app import Limits, authenticator_of, groups_of
+from bridge.app import Limits, stream_service_of
 from bridge.core.telemetry import Kind, Telemetry, UpstreamState
 from bridge.ingest.handoff import Handoff
 from bridge.ingest.mqtt import ConsumerStatistics
@@ -27,7 +27,6 @@ from bridge.server.listener import bind
 from bridge.server.operations import Operations
 from bridge.settings import load_settings
 from bridge.stream.limits import StreamLimits
-from bridge.stream.service import StreamService
 from tests.functional.stream.clients import Client
 from tests.functional.stream.raw import RawClient
 
@@ -157,17 +156,8 @@ class Bridge:
 
     async def __aenter__(self) -> Self:
         self._sockets, self._tasks = open_sockets(), asyncio.all_tasks()
-        groups = groups_of(self.settings)
-        self.streaming = StreamService(
-            self.settings,
-            self.settings,
-            authenticator=authenticator_of(self.settings, groups),
-            groups=groups,
-            public_url=self.settings.public_url,
-            tls=False,
-            limits=self.limits.stream,
-            clock=self.clock,
-            monotonic=self.monotonic,
+        self.streaming = stream_service_of(
+            self.settings, self.limits.stream, clock=self.clock, monotonic=self.monotonic
         )
         self.handoff = Handoff(asyncio.get_running_loop())
         self.handoff.open(self.streaming.intake)

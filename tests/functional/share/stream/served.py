@@ -66,7 +66,7 @@ class SharingBridge(Bridge):
         super().__init__(limits=Limits(share=limits), **(shared | settings))
 
     async def furnish(self, app: web.Application) -> None:
-        self.sharing = await self._stack.enter_async_context(sharing(self.streaming, self.limits.share))
+        self.sharing = await self._stack.enter_async_context(sharing(self.settings, self.streaming, self.limits.share))
         app.add_routes(self.sharing.routes)
 
     async def wait_empty(self) -> None:

@@ -41,7 +41,7 @@ def test_the_longest_duration_is_ten_years() -> None:
 def test_a_share_lasts_longer_than_nothing() -> None:
     """No delay is fine, no life is not."""
     assert arguments.share_life("1s") == 1
-    with pytest.raises(Refused, match="longer than nothing"):
+    with pytest.raises(Refused, match="longer than 0 seconds"):
         arguments.share_life("0h")
 
 
