@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
+from bridge.core.geo import METRES_PER_DEGREE
+from bridge.core.times import timestamp
+
 MAX_VEHICLES: Final = 10_000
 """More is beyond what one Python thread publishes at one a second."""
-METRES_PER_DEGREE: Final = 111_195.0
-"""One degree of latitude on a sphere of 6,371 km; good to 0.5 % anywhere, plenty for a simulation."""
 TERRITORY_M: Final = 4_000.0
 """How far from its home a vehicle's legs reach."""
 SPREAD_M: Final = 2_500.0
@@ -223,8 +223,8 @@ class Fleet:
             vehicle.advance(seconds)
 
 
-def payload(vehicle: Vehicle, when: datetime) -> bytes:
-    """The vehicle's state at ``when`` (aware) as JSON text: SPEED in km/h, HEADING and coordinates in degrees."""
+def payload(vehicle: Vehicle, when: float) -> bytes:
+    """The vehicle's state at ``when`` (seconds since the epoch) as JSON: SPEED in km/h, HEADING, LAT, LON in degrees."""
     data = {
         "DEVICE_ID": vehicle.device_id,
         "LAT": round(vehicle.lat, 6),
@@ -234,5 +234,4 @@ def payload(vehicle: Vehicle, when: datetime) -> bytes:
         "IGNITION": vehicle.ignition,
         "FUEL": round(vehicle.fuel_percent, 1),
     }
-    timestamp = when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"timestamp": timestamp, "data": data}, separators=(",", ":")).encode()
+    return json.dumps({"timestamp": timestamp(when), "data": data}, separators=(",", ":")).encode()

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -182,7 +181,7 @@ class Simulator:
             if publisher.congested:
                 self._skipped += 1
             else:
-                publisher.publish(vehicle.topic, payload(vehicle, datetime.now(UTC)))
+                publisher.publish(vehicle.topic, payload(vehicle, time.time()))
                 self._published += 1
             # A slot in the past would make a burst after a pause: start anew from here instead.
             slot = max(slot + self._interval, now)

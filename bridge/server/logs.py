@@ -9,11 +9,11 @@ import select
 import sys
 import threading
 from collections import deque
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from bridge.access.redaction import redact
 from bridge.core.limits import LOG_RECORDS
+from bridge.core.times import timestamp
 
 WRITE_EVERY_SECONDS: Final = 0.05
 """Longest time that a line waits for company."""
@@ -56,8 +56,8 @@ class TextFormatter(logging.Formatter):
     """``2026-11-20T10:30:00.123Z WARNING bridge.session: …`` on one line, control characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return f"{at} {record.levelname} {record.name}: {_clean(record.getMessage())}{self._trace(record)}"
+        head = f"{timestamp(record.created)} {record.levelname} {record.name}"
+        return f"{head}: {_clean(record.getMessage())}{self._trace(record)}"
 
     def _trace(self, record: logging.LogRecord) -> str:
         """Line by line: what an exception says may come from a stranger, and must not look like a line of ours."""
@@ -71,7 +71,7 @@ class JsonFormatter(TextFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "at": timestamp(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": _clean(record.getMessage()),
