@@ -224,7 +224,7 @@ class Fleet:
 
 
 def payload(vehicle: Vehicle, when: float) -> bytes:
-    """The vehicle's state at ``when`` (seconds since the epoch) as JSON: SPEED in km/h, HEADING, LAT, LON in degrees."""
+    """The vehicle's state at ``when`` (seconds since the epoch) as JSON: SPEED in km/h, LAT, LON, HEADING in °."""
     data = {
         "DEVICE_ID": vehicle.device_id,
         "LAT": round(vehicle.lat, 6),

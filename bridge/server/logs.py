@@ -56,6 +56,7 @@ class TextFormatter(logging.Formatter):
     """``2026-11-20T10:30:00.123Z WARNING bridge.session: …`` on one line, control characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end; a traceback follows below it."""
         head = f"{timestamp(record.created)} {record.levelname} {record.name}"
         return f"{head}: {_clean(record.getMessage())}{self._trace(record)}"
 
@@ -70,6 +71,7 @@ class JsonFormatter(TextFormatter):
     """One JSON object per line: ``at``, ``level``, ``logger``, ``message`` and, for a bug, ``traceback``."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The object, without a line's end."""
         line = {
             "at": timestamp(record.created),
             "level": record.levelname,
@@ -104,6 +106,7 @@ class Logs:
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
 
     def start(self) -> None:
+        """Replace the root logger's handlers, and write from now on. Once only."""
         root = logging.getLogger()
         root.handlers[:] = [self._handler]
         root.setLevel(self._level)
