@@ -53,12 +53,12 @@ class BoundedHandler(logging.Handler):
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-11-20T10:30:00.123Z WARNING bridge.session: …`` on one line, control characters escaped."""
+    """``2026-11-20T10:30:00.123Z WARNING bridge.stream.session: …`` on one line, control characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end; a traceback follows below it."""
-        head = f"{timestamp(record.created)} {record.levelname} {record.name}"
-        return f"{head}: {_clean(record.getMessage())}{self._trace(record)}"
+        """The whole text of one record."""
+        text = _clean(record.getMessage()) + self._trace(record)
+        return f"{timestamp(record.created)} {record.levelname} {record.name}: {text}"
 
     def _trace(self, record: logging.LogRecord) -> str:
         """Line by line: what an exception says may come from a stranger, and must not look like a line of ours."""
@@ -71,7 +71,7 @@ class JsonFormatter(TextFormatter):
     """One JSON object per line: ``at``, ``level``, ``logger``, ``message`` and, for a bug, ``traceback``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The object, without a line's end."""
+        """The object."""
         line = {
             "at": timestamp(record.created),
             "level": record.levelname,
@@ -106,7 +106,7 @@ class Logs:
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
 
     def start(self) -> None:
-        """Replace the root logger's handlers, and write from now on. Once only."""
+        """From now on every logger writes here."""
         root = logging.getLogger()
         root.handlers[:] = [self._handler]
         root.setLevel(self._level)
