@@ -140,7 +140,7 @@ class Links:
     async def create(self, owner: str, draft: Draft) -> tuple[Share, str]:
         """A new share, stored and open, and the code of its link. TooManySharesError, StorageError: none is made."""
         if len(self._open) + self._reserved >= self._max_shares:
-            raise TooManySharesError(self._max_shares)
+            raise TooManySharesError
         code = secrets.token_urlsafe(CODE_BYTES)
         share = Share(
             id=secrets.token_hex(ID_BYTES),
