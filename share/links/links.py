@@ -77,7 +77,7 @@ class Links:
         self._write_behind.start()
 
     async def close(self) -> None:
-        """Store what is not stored yet, as far as the database takes it in CLOSE_SECONDS. Shares stay as they are."""
+        """Store what is not stored yet, for ``close_seconds`` at most. Shares stay as they are."""
         try:
             async with asyncio.timeout(self._close_seconds):
                 await self._shielded.wait()
