@@ -5,35 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Final
 
 from aiohttp import web
 
 from bridge.access.paseto import KeyRing
-from bridge.access.principal import Principal
 from bridge.core.errors import SettingsError, StartError, StorageError
-from bridge.ingest.decoding.position import PositionReader
 from bridge.server.callers import Callers
 from bridge.server.http import Problem
 from bridge.settings import Settings
 from bridge.storage.database_url import check_database_url
 from bridge.storage.limits import StorageLimits
-from bridge.stream.endpoints import address_of, serve_stream
-from bridge.stream.hub import Hub
+from bridge.stream.service import StreamService
 from share.api.operator_routes import OperatorRoutes
 from share.api.passwords import Passwords
-from share.api.public_routes import STREAM_PATH, PublicRoutes
+from share.api.public_routes import PublicRoutes
+from share.api.public_stream import PublicStream
 from share.links.links import Links
 from share.links.ports import Store
 from share.model.limits import DAY_SECONDS, ShareLimits
 from share.page.page import Page
-from share.stream.entry import Desk
+from share.stream.entry import Entrance
 from share.stream.rooms import Rooms
-from share.stream.session import ShareSession, begin
-
-REMEMBERED_POSITIONS: Final = 32
-"""Payloads whose position is kept for the next channel of the same device: 4 MiB of the largest, by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +34,7 @@ class Sharing:
 
     links: Links
     rooms: Rooms
-    entry: Desk
+    entrance: Entrance
     passwords: Passwords
     routes: list[web.RouteDef]
     closing_seconds: float
@@ -50,25 +42,29 @@ class Sharing:
 
     def statistics(self) -> dict[str, int]:
         """Counts only, for the operator."""
-        return {"open": len(self.links), "rooms": len(self.rooms), "viewers": self.entry.viewers}
+        return {"open": len(self.links), "rooms": len(self.rooms), "viewers": self.entrance.viewers}
 
 
 @asynccontextmanager
 async def sharing(
-    hub: Hub, limits: ShareLimits = ShareLimits(), storage: StorageLimits = StorageLimits()
+    settings: Settings,
+    streaming: StreamService,
+    limits: ShareLimits = ShareLimits(),
+    storage: StorageLimits = StorageLimits(),
 ) -> AsyncIterator[Sharing]:
     """Share links from start to stop. SettingsError or StartError when they cannot be."""
     from bridge.storage.database import Database  # SQLAlchemy takes a third of a second, which others need not wait
     from share.store.migrations import SHARES
     from share.store.store import Store as StoredShares
 
-    ring, page = share_ring(hub.settings), share_page(hub.settings)
-    database = Database(database_url(hub.settings), [SHARES], storage)
+    ring, page = share_ring(settings), share_page(settings)
+    database = Database(database_url(settings), [SHARES], storage)
     await database.open()
     passwords = Passwords(limits)
     try:
+        closing_seconds = limits.close_seconds + 2 * storage.close_seconds
         parts = _put_together(
-            hub, ring, page, StoredShares(database), passwords, limits, limits.close_seconds + 2 * storage.close_seconds
+            settings, streaming, ring, page, StoredShares(database), passwords, limits, closing_seconds
         )
         try:
             await parts.links.load()
@@ -84,7 +80,8 @@ async def sharing(
 
 
 def _put_together(
-    hub: Hub,
+    settings: Settings,
+    streaming: StreamService,
     ring: KeyRing,
     page: Page,
     store: Store,
@@ -92,53 +89,56 @@ def _put_together(
     limits: ShareLimits,
     closing_seconds: float,
 ) -> Sharing:
-    """Every part with what it needs of the hub: the only place of ``share.api`` and ``share.links`` that knows it."""
-    settings = hub.settings
+    """Every part with what it needs, by name."""
+    clock, monotonic, call_later = streaming.clock, streaming.monotonic, streaming.call_later
     max_seconds = settings.share_max_days * DAY_SECONDS
-    rooms = Rooms(hub, lru_cache(REMEMBERED_POSITIONS)(PositionReader(settings.position_pointers).read))
+    rooms = Rooms(streaming.broker, streaming.history, clock=clock, monotonic=monotonic, call_later=call_later)
     links = Links(
         store,
         rooms,
-        clock=hub.clock,
-        deadlines=hub.deadlines,
+        clock=clock,
+        deadlines=streaming.deadlines,
         max_shares=settings.max_shares,
         retention_seconds=settings.share_retention_days * DAY_SECONDS,
-        call_later=hub.call_later,
+        call_later=call_later,
         limits=limits,
     )
     rooms.arrivals = links
-    entry = Desk(hub, ring, rooms, links)
-
-    def verify(token: str | None) -> Principal:
-        return hub.authenticator.verify(token, hub.clock()) if hub.authenticator else hub.anonymous()
-
+    entrance = Entrance(
+        ring,
+        rooms,
+        links,
+        clock=clock,
+        token_seconds=settings.share_token_seconds,
+        max_seconds=max_seconds,
+        max_viewers=settings.max_connections_per_share,
+    )
     operators = OperatorRoutes(
-        Callers(hub.origins, verify),
+        Callers(streaming.origins, streaming.watching.verify),
         links,
         passwords,
-        clock=hub.clock,
+        clock=clock,
         max_seconds=max_seconds,
         public_url=settings.public_url,
         limits=limits,
     )
     public = PublicRoutes(
-        entry,
+        entrance,
         links,
         rooms,
         passwords,
-        admission=hub.admission,
-        address_of=address_of,
-        clock=hub.clock,
-        monotonic=lambda: hub.monotonic(),  # noqa: PLW0108 - tests stop it later
+        admission=streaming.admission,
+        address_of=streaming.doorway.address_of,
+        clock=clock,
+        monotonic=monotonic,
         per_minute=settings.public_requests_per_minute,
         max_streams=settings.max_public_connections,
         public_url=settings.public_url,
         limits=limits,
     )
-    stream = partial(serve_stream, make=lambda hub, ip: ShareSession(hub, ip, entry), begin=begin, gate=public.gate)
-    # Not HEAD, which aiohttp would add: an upgrade by it would open a stream that has no body to stream in.
-    routes = [*operators.routes(), *public.routes(), web.get(STREAM_PATH, stream, allow_head=False), *page.routes()]
-    return Sharing(links, rooms, entry, passwords, routes, closing_seconds)
+    stream = PublicStream(streaming.doorway, entrance, public.gate)
+    routes = [route for part in (operators, public, stream, page) for route in part.routes()]
+    return Sharing(links, rooms, entrance, passwords, routes, closing_seconds)
 
 
 def share_ring(settings: Settings) -> KeyRing:

@@ -47,7 +47,7 @@ class Admission:
     def __init__(
         self, *, max_connections: int, max_per_ip: int, max_per_principal: int, handshakes_per_second: int, now: float
     ) -> None:
-        self._max_connections = max_connections
+        self.max_connections = max_connections
         self._max_per_ip = max_per_ip
         self._max_per_principal = max_per_principal
         self._bucket = TokenBucket(handshakes_per_second, 2 * handshakes_per_second, now)
@@ -73,11 +73,15 @@ class Admission:
     def _refusal(self, ip: str, now: float) -> Refusal | None:
         if self.draining:
             return Refusal.DRAINING
-        if self._max_connections and self.connections >= self._max_connections:
+        if self.max_connections and self.connections >= self.max_connections:
             return Refusal.FULL
         if self._max_per_ip and self.by_ip.get(ip, 0) >= self._max_per_ip:
             return Refusal.ADDRESS
         return None if self._bucket.take(now) else Refusal.RATE
+
+    def held(self) -> int:
+        """Streams that are counted, in all, by address and by principal: 0 when every one was released."""
+        return self.connections + self.by_ip.total() + self.by_principal.total()
 
     def refuse(self, cause: str) -> None:
         """Count a refusal that another part has decided on."""

@@ -96,7 +96,7 @@ def mint(
         raise ValueError(f"ttl must be above 0 and at most {MAX_TOKEN_SECONDS} seconds ({MAX_TOKEN_SECONDS // 3600} h)")
     scope = sorted(set(scopes))
     if not SCOPES.issuperset(scope):
-        raise ValueError(f"unknown scope; there are: {' '.join(sorted(SCOPES))}")
+        raise ValueError(f"unknown scope; the scopes are: {' '.join(sorted(SCOPES))}")
     claims = {
         "aud": AUDIENCE_ACCESS,
         "sub": subject,

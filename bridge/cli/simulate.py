@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from bridge.cli.connection import BACKOFF, Backoff
 from bridge.cli.fleet import Fleet, payload
-from bridge.core.addresses import parse_mqtt_url
-from bridge.core.backoff import full_jitter
+from bridge.core.addresses import MqttAddress, parse_mqtt_url
 from bridge.ingest.mqtt.publisher import Publisher, RefusedError
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,11 @@ class Simulator:
         *,
         ca_file: Path | None = None,
         report: Callable[[str], None] = logger.info,
+        backoff: Backoff = BACKOFF,
+        connect: Callable[[MqttAddress, str, Path | None], Publisher] = Publisher,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``clock`` is monotonic."""
         address = parse_mqtt_url(mqtt_url)
         if address is None:
             raise ValueError("embedded has no address; write mqtt://host:port")
@@ -84,8 +88,11 @@ class Simulator:
         self._version = version
         self._ca_file = ca_file
         self._report = report
+        self._backoff = backoff
+        self._connect = connect
+        self._clock = clock
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="simulate", daemon=True)
+        self._thread = threading.Thread(target=self.run, name="simulate", daemon=True)
         self._connected = False
         self._ready_at: float | None = None
         self._published = self._skipped = self._connections = 0
@@ -108,7 +115,8 @@ class Simulator:
         """How it goes; from any thread."""
         return SimulatorStatistics(self._connected, self._published, self._skipped, self._connections)
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """What the thread does: publish until ``stop()``. Raises nothing."""
         attempt, reported = 0, ""
         while not self._stopping.is_set():
             self._ready_at = None
@@ -119,7 +127,7 @@ class Simulator:
             except Exception as error:
                 if self._ready_at is not None:
                     reported = ""  # that it is lost again is news
-                    if time.monotonic() - self._ready_at > STABLE_SECONDS:
+                    if self._clock() - self._ready_at > STABLE_SECONDS:
                         attempt = 0
                 self.refusal = str(error) if isinstance(error, RefusedError) else ""
                 self._connected = False
@@ -127,7 +135,7 @@ class Simulator:
                 if news != reported:
                     reported = news
                     self._report(news)
-                self._stopping.wait(full_jitter(attempt, random.uniform))
+                self._stopping.wait(self._backoff(attempt))
                 attempt += 1
         self._connected = False
 
@@ -140,14 +148,14 @@ class Simulator:
 
     def _session(self) -> None:
         """One connection, until asked to stop. Raises when it ends before."""
-        publisher = Publisher(self._address, self._version, self._ca_file)
+        publisher = self._connect(self._address, self._version, self._ca_file)
         try:
             while not self._stopping.is_set():
                 pause = TURN_SECONDS
                 if publisher.ready:
                     if not self._connected:
                         self._connected = True
-                        self._ready_at = time.monotonic()
+                        self._ready_at = self._clock()
                         self._connections += 1
                         self._schedule()
                         self._report(f"publishing {len(self._fleet.vehicles)} vehicles to {self._place}")
@@ -158,7 +166,7 @@ class Simulator:
 
     def _schedule(self) -> None:
         """Give each vehicle its slot in the interval, from now on."""
-        now, count = time.monotonic(), len(self._fleet.vehicles)
+        now, count = self._clock(), len(self._fleet.vehicles)
         slots = [now + self._interval * index / count for index in range(count)]
         self._due = [(slot, slot, index) for index, slot in enumerate(slots)]
 
@@ -166,7 +174,7 @@ class Simulator:
         """Publish what is due. Returns the seconds until the next is."""
         while not self._stopping.is_set():
             due, slot, index = self._due[0]
-            now = time.monotonic()
+            now = self._clock()
             if due > now:
                 return due - now
             vehicle = self._fleet.vehicles[index]

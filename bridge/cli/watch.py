@@ -8,9 +8,10 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Final, Self, TextIO
+from typing import Any, Final, TextIO
 
 import orjson
 
@@ -29,12 +30,6 @@ class _Lines:
     def __init__(self, out: TextIO, err: TextIO, *, json_lines: bool) -> None:
         self._out, self._err, self._json_lines = out, err, json_lines
         self.last_news = ""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
 
     def event(self, raw: str, event: Mapping[str, Any]) -> None:
         if self._json_lines:
@@ -57,18 +52,18 @@ class _Table:
 
     def __init__(self, out: TextIO, state: WatchState, place: str, *, color: bool) -> None:
         self._out, self._state, self._place, self._color = out, state, place, color
-        self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """The alternate screen, drawn until the end; then the terminal is as it was."""
         self._out.write("\x1b[?1049h\x1b[?25l")
-        self._task = asyncio.create_task(self._refresh())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-        self._out.write("\x1b[?25h\x1b[?1049l")
-        self._out.flush()
+        task = asyncio.create_task(self._refresh())
+        try:
+            yield
+        finally:
+            task.cancel()
+            self._out.write("\x1b[?25h\x1b[?1049l")
+            self._out.flush()
 
     async def _refresh(self) -> None:
         while True:
@@ -124,9 +119,7 @@ def run_watch(
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130 if count is not None else 0
     except WatchError as error:
-        if not (
-            isinstance(output, _Lines) and output.last_news == f"error: {error}"
-        ):  # the server's words, already shown
+        if not (isinstance(output, _Lines) and output.last_news == f"error: {error}"):  # which is on stderr already
             _say(f"error: {error}")
         return error.status
     except ValueError as error:  # the token file, read again, is no longer good
@@ -143,7 +136,8 @@ async def _until_signalled(watch: Watch) -> None:
     task = asyncio.current_task()
     assert task is not None  # asyncio.run() made it
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await watch.run()
+    async with watch.output.shown() if isinstance(watch.output, _Table) else nullcontext():
+        await watch.run()
 
 
 def _say(line: str) -> None:

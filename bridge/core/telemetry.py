@@ -28,6 +28,7 @@ class Telemetry(NamedTuple):
     """The JSON text as published, byte for byte: valid UTF-8, valid JSON (RFC 8259), no NaN."""
     retained: bool = False
     """True where the MQTT broker sent its retained copy on subscribe: a last-known value, not news."""
+    position: Position | None = None
 
 
 class UpstreamState(StrEnum):

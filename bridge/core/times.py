@@ -29,7 +29,7 @@ def parse_time(value: object) -> float:
     try:
         at = datetime.fromisoformat(value.upper()).timestamp()
     except (ValueError, OverflowError):
-        raise ValueError("is not a date of the calendar") from None
+        raise ValueError("is not a calendar date") from None
     if not _FIRST_TIME <= at <= _LAST_TIME:  # such as the first of the year 1, an hour east of UTC
         raise ValueError("is not within the years 1 to 9999 of UTC")
     return at

@@ -15,6 +15,7 @@ class Remembered(NamedTuple):
     """One message, its place in the stream of all messages, and when it came (monotonic: a clock that nobody sets)."""
 
     sequence: int
+    number: int
     message: Telemetry
     received_monotonic: float
 
@@ -43,7 +44,7 @@ class LastKnown:
         self._forgotten = 0
         self._device_ids: tuple[str, ...] | None = ()
 
-    def remember(self, sequence: int, message: Telemetry, received_monotonic: float) -> None:
+    def remember(self, sequence: int, message: Telemetry, now: float, received_monotonic: float) -> int:
         """Keep ``message`` in the place of the device's last one of its kind."""
         device = self._devices.get(message.device_id)
         if device is None:
@@ -52,10 +53,11 @@ class LastKnown:
         else:
             self._devices.move_to_end(message.device_id)
         before = device.get(message.kind)
-        device[message.kind] = Remembered(sequence, message, received_monotonic)
+        device[message.kind] = Remembered(sequence, sequence, message, received_monotonic)
         self._bytes += len(message.payload) - (len(before.message.payload) if before else 0)
         while len(self._devices) > self._max_devices or (self._bytes > self._max_bytes and len(self._devices) > 1):
             self._forget(next(iter(self._devices)))
+        return sequence
 
     def of(self, device_id: str) -> Iterable[Remembered]:
         """What is known of one device, the oldest message first. Empty when nothing is."""

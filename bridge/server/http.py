@@ -66,7 +66,7 @@ async def read_body(request: web.Request, max_bytes: int, seconds: float = BODY_
     """
     if "Content-Encoding" in request.headers:
         raise Problem(415, "unsupported_media_type", "send the body as it is, without Content-Encoding")
-    too_long = Problem(413, "too_large", f"a body may have at most {max_bytes} bytes")
+    too_long = Problem(413, "too_large", f"the body is larger than {max_bytes} bytes")
     if (request.content_length or 0) > max_bytes:
         raise too_long
     data = b""

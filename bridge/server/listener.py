@@ -122,8 +122,8 @@ class FileShortage:
         self._failures += 1
         if self._episodes.due("files", self._failures, self._clock()):
             log.warning(
-                "Hardly any of the %d files that this process may open is left: new connections fail. Raise the limit "
-                "(ulimit -n, LimitNOFILE=, nofile) or lower BRIDGE_MAX_CONNECTIONS",
+                "Almost all of the %d files that this process may open are in use: new connections fail. Raise the "
+                "limit (ulimit -n, LimitNOFILE=, nofile) or lower BRIDGE_MAX_CONNECTIONS",
                 limit,
             )
 

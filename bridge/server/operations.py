@@ -11,7 +11,7 @@ from aiohttp import web
 from bridge.ingest.handoff import HandoffStatistics
 from bridge.ingest.mqtt import ConsumerStatistics
 from bridge.server.http import answer
-from bridge.stream.hub import Hub
+from bridge.stream.service import StreamService
 
 
 class Operations:
@@ -19,14 +19,14 @@ class Operations:
 
     def __init__(
         self,
-        hub: Hub,
+        streaming: StreamService,
         consumer: Callable[[], ConsumerStatistics],
         handoff: Callable[[], HandoffStatistics],
         log_lines_dropped: Callable[[], int],
         shares: Callable[[], Mapping[str, int]] | None = None,
     ) -> None:
         """``shares`` are the counts of share links, None where there are none."""
-        self._hub = hub
+        self._streaming = streaming
         self._consumer = consumer
         self._handoff = handoff
         self._log_lines_dropped = log_lines_dropped
@@ -53,7 +53,7 @@ class Operations:
         """Why this process should get no new clients. Empty when it should."""
         consumer = self._consumer()
         problems = []
-        if self._hub.admission.draining:
+        if self._streaming.admission.draining:
             problems.append("draining")
         if not consumer.alive:
             problems.append("the consumer thread has ended")
@@ -67,13 +67,13 @@ class Operations:
 
     def counts(self) -> Mapping[str, Any]:
         """Counts only, for every caller. ``refused`` in ``mqtt`` is by cause: see the README's table."""
-        hub = self._hub
-        consumer, broker = self._consumer(), hub.broker.statistics()
+        streaming, admission = self._streaming, self._streaming.admission
+        consumer, broker = self._consumer(), streaming.broker.statistics()
         return {
             "total_messages_processed": broker.published,
             "active_subscribers": broker.subscriptions,
             "devices_being_monitored": broker.devices,
-            "uptime_seconds": round(hub.monotonic() - hub.started_at, 1),
+            "uptime_seconds": round(streaming.monotonic() - streaming.started_at, 1),
             "mqtt": {
                 "connected": consumer.connected,
                 "subscribed": consumer.subscribed,
@@ -83,12 +83,12 @@ class Operations:
             },
             "broker": asdict(broker),
             "handoff": asdict(self._handoff()),
-            "last_known": asdict(hub.history.statistics()),
+            "last_known": asdict(streaming.history.statistics()),
             "streams": {
-                "open": hub.admission.connections,
-                "limit": hub.settings.max_connections,
-                "peak": hub.admission.peak,
-                "refused": dict(hub.admission.refused),
+                "open": admission.connections,
+                "limit": admission.max_connections,
+                "peak": admission.peak,
+                "refused": dict(admission.refused),
             },
             **({"shares": self._shares()} if self._shares else {}),
             "log_lines_dropped": self._log_lines_dropped(),

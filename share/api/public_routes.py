@@ -19,17 +19,17 @@ from bridge.core.times import timestamp
 from bridge.server.http import Problem, answer, base_url, read_body
 from share.api.limiter import Limiter, address_key
 from share.api.passwords import Passwords
+from share.api.public_stream import STREAM_PATH
 from share.api.request_models import StrictBody
 from share.links.background import BoundedLock
 from share.links.links import Links
 from share.model.errors import BusyError
 from share.model.limits import CODE_BYTES, ShareLimits
 from share.model.share import EndReason, Share, Status
-from share.stream.entry import Desk
+from share.stream.entry import Entrance
 from share.stream.public_json import share_answer
 from share.stream.rooms import Rooms
 
-STREAM_PATH: Final = "/api/v1/public/share-location/stream"
 MAX_INIT_BYTES: Final = 2048
 """A code of 22 characters and a password of 128, each perhaps written as an escape of six."""
 RETRY_SECONDS: Final = 6
@@ -62,7 +62,7 @@ class PublicRoutes:
 
     def __init__(
         self,
-        entry: Desk,
+        entrance: Entrance,
         links: Links,
         rooms: Rooms,
         passwords: Passwords,
@@ -78,7 +78,7 @@ class PublicRoutes:
     ) -> None:
         """``per_minute`` bounds the calls, and as many new streams, of one address; ``max_streams`` the streams of all
         shares; 0 is no bound. ``admission`` counts refusals; ``address_of`` gives the client address of a request."""
-        self._entry = entry
+        self._entrance = entrance
         self._links = links
         self._rooms = rooms
         self._passwords = passwords
@@ -106,7 +106,7 @@ class PublicRoutes:
         if not self._streams.take(address_key(ip), self._monotonic()):
             self._refuse("public_rate", ip, "see BRIDGE_PUBLIC_REQUESTS_PER_MINUTE, and BRIDGE_TRUSTED_PROXIES")
             return _too_often().response()
-        if self._max_streams and self._entry.viewers >= self._max_streams:
+        if self._max_streams and self._entrance.viewers >= self._max_streams:
             self._refuse("public_full", ip, "see BRIDGE_MAX_PUBLIC_CONNECTIONS")
             return Problem(
                 503, "too_many_connections", "this server has reached its viewer limit; try again later",
@@ -134,7 +134,7 @@ class PublicRoutes:
                 raise _too_often()
             body = _parse(await read_body(request, MAX_INIT_BYTES, self._limits.body_seconds))
             share = await self._share(body)
-            token, expires_at = self._entry.token_for(share)
+            token, expires_at = self._entrance.token_for(share)
             room = self._rooms.get(share.id)
             if room is None:  # it ended while it was being opened
                 raise _ended(share)
@@ -143,7 +143,7 @@ class PublicRoutes:
                 {
                     "token": token,
                     "expires_at": timestamp(expires_at),
-                    "share": share_answer(room, share.ends_at, with_positions=not self._entry.is_full(room)),
+                    "share": share_answer(room, share.ends_at, with_positions=not self._entrance.is_full(room)),
                     "stream_url": f"ws{base.removeprefix('http')}{STREAM_PATH}",
                 }
             )

@@ -20,7 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from bridge.core.addresses import MqttAddress
-from bridge.core.limits import READ_BYTES
+from bridge.core.limits import MQTT_READ_BYTES
 from bridge.ingest.mqtt.options import CONNECT_SECONDS, ConsumerOptions
 from bridge.ingest.mqtt.packets import Publish, PublishLifter
 
@@ -50,7 +50,7 @@ class LiftedSocket:
         Raises OSError when the connection broke and MalformedPacketError when the stream is no MQTT.
         """
         try:
-            data = self._sock.recv(READ_BYTES)
+            data = self._sock.recv(MQTT_READ_BYTES)
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return []
         if not data:

@@ -14,11 +14,10 @@ from aiohttp.test_utils import TestServer
 
 from bridge.access.authenticator import mint
 from bridge.access.paseto import KeyRing, generate_key
-from bridge.access.principal import Principal
-from bridge.app import authenticator_of
+from bridge.app import stream_service_of
 from bridge.server.callers import Callers
 from bridge.settings import load_settings
-from bridge.stream.hub import Hub
+from bridge.stream.service import StreamService
 from share.api.operator_routes import PATH, OperatorRoutes
 from share.links.links import Links
 from share.links.ports import Store
@@ -49,7 +48,7 @@ class Operators:
 
     def __init__(
         self,
-        hub: Hub,
+        streaming: StreamService,
         links: Links,
         store: FakeStore,
         audience: FakeAudience,
@@ -57,7 +56,7 @@ class Operators:
         passwords: FakePasswords,
     ) -> None:
         """``store`` tells nothing where the links have a real database."""
-        self.hub = hub
+        self.streaming = streaming
         self.store = store
         self.links = links
         self.audience = audience
@@ -71,7 +70,7 @@ class Operators:
         """An access token for an hour, for A and B when no device is named."""
         return mint(
             RING, subject=subject, devices=devices or ("A", "B"), groups=(), scopes=scopes, ttl=3600,
-            now=self.hub.clock() + since,
+            now=self.streaming.clock() + since,
         )  # fmt: skip
 
     async def call(
@@ -119,14 +118,14 @@ async def operators(
 ) -> AsyncIterator[Operators]:
     """A running server; its links are closed at the end."""
     chosen = load_settings(**({"port": 0, "access_keys": KEY} | settings))
-    hub = Hub(chosen, authenticator_of(chosen, {}), {})
+    streaming = stream_service_of(chosen)
     audience, passwords = FakeAudience(), FakePasswords()
     fake = store if isinstance(store, FakeStore) else FakeStore()
     links = Links(
         store or fake,
         audience,
-        clock=hub.clock,
-        deadlines=hub.deadlines,
+        clock=streaming.clock,
+        deadlines=streaming.deadlines,
         max_shares=chosen.max_shares,
         retention_seconds=chosen.share_retention_days * DAY_SECONDS,
         call_later=asyncio.get_running_loop().call_later,
@@ -134,15 +133,12 @@ async def operators(
     )
     await links.load()
 
-    def verify(token: str | None) -> Principal:
-        return hub.authenticator.verify(token, hub.clock()) if hub.authenticator else hub.anonymous()
-
     app = web.Application()
     routes = OperatorRoutes(
-        Callers(hub.origins, verify),
+        Callers(streaming.origins, streaming.watching.verify),
         links,
         passwords,
-        clock=hub.clock,
+        clock=streaming.clock,
         max_seconds=chosen.share_max_days * DAY_SECONDS,
         public_url=chosen.public_url,
         limits=limits,
@@ -151,7 +147,7 @@ async def operators(
     server = TestServer(app)
     await server.start_server()
     try:
-        yield Operators(hub, links, fake, audience, server, passwords)
+        yield Operators(streaming, links, fake, audience, server, passwords)
     finally:
         await server.close()
         await links.close()

@@ -57,7 +57,7 @@ async def test_share_is_made_shown_changed_and_revoked(office: Operators) -> Non
 
     status, revoked, _ = await office.call("DELETE", path)
     assert (status, revoked["status"], revoked["end_reason"]) == (200, "revoked", "revoked")
-    assert parse_time(revoked["ended_at"]) <= office.hub.clock()
+    assert parse_time(revoked["ended_at"]) <= office.streaming.clock()
     assert (await office.call("DELETE", path))[:2] == (200, revoked)
     assert (await office.call("GET", path))[1] == revoked
     assert await office.refused("PATCH", path, {"label": "x"}) == (409, "share_ended")

@@ -62,11 +62,11 @@ class SharingBridge(Bridge):
     sharing: Sharing
 
     def __init__(self, *, limits: ShareLimits = QUICK, **settings: Any) -> None:
-        given = {"share_keys": SHARE_KEY, "database_url": "sqlite://"} | settings
-        super().__init__(limits=Limits(share=limits), **given)
+        shared = {"share_keys": SHARE_KEY, "database_url": "sqlite://"}
+        super().__init__(limits=Limits(share=limits), **(shared | settings))
 
     async def furnish(self, app: web.Application) -> None:
-        self.sharing = await self._stack.enter_async_context(sharing(self.hub, self.limits.share))
+        self.sharing = await self._stack.enter_async_context(sharing(self.settings, self.streaming, self.limits.share))
         app.add_routes(self.sharing.routes)
 
     async def wait_empty(self) -> None:
@@ -81,7 +81,7 @@ class SharingBridge(Bridge):
         await super().wait_empty()
 
     def remains(self) -> dict[str, object]:
-        broker = self.hub.broker
+        broker = self.streaming.broker
         held: dict[str, object] = {
             "lasting": len(broker._lasting),
             "routing": len(broker._routing),
@@ -92,8 +92,8 @@ class SharingBridge(Bridge):
 
     def stop_monotonic(self) -> None:
         """From now on no time passes for rates: who is slow would earn more tries."""
-        now = self.hub.monotonic()
-        self.hub.monotonic = lambda: now
+        now = self.streaming.monotonic()
+        self.streaming.monotonic = lambda: now
 
     # --- shares -------------------------------------------------------------------------------------------
 
@@ -163,8 +163,8 @@ async def flood(bridge: SharingBridge) -> None:
 async def stalled(bridge: SharingBridge, token: str) -> RawClient:
     """A viewer that does not read a byte after the upgrade, and for whom the kernel takes little."""
     client = await bridge.raw(receive_bytes=2048)
-    before = set(bridge.hub.streams)
+    before = set(bridge.streaming.streams)
     await client.upgrade(STREAM, token)
-    for session in set(bridge.hub.streams) - before:
+    for session in set(bridge.streaming.streams) - before:
         session._transport.get_extra_info("socket").setsockopt(1, 7, 4096)  # type: ignore[attr-defined] # SO_SNDBUF
     return client

@@ -121,7 +121,7 @@ async def test_streams_of_one_address(start: StartSharing) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
         await bridge.connect(STREAM, token, headers={"X-Forwarded-For": "9.9.9.9, 203.0.113.1"})
     assert caught.value.status == 429
-    assert set(bridge.hub.admission.by_ip) == {"203.0.113.1", "203.0.113.2"}
+    assert set(bridge.streaming.admission.by_ip) == {"203.0.113.1", "203.0.113.2"}
 
 
 async def test_subjects_cap_is_not_for_viewers(start: StartSharing) -> None:
@@ -201,7 +201,7 @@ async def test_texts_that_are_no_codes_cost_the_database_nothing(
     monkeypatch.setattr(bridge.sharing.links, "find_by_code", never)
     for text in ("", "x", "A" * 21, "A" * 23, "A" * 21 + "!", "Ä" * 22, "../../etc/passwd-------"):
         assert (await bridge.init(text))[0] == 404
-    assert bridge.hub.admission.refused["init_share_not_found"] == 7
+    assert bridge.streaming.admission.refused["init_share_not_found"] == 7
 
 
 async def test_lookups_of_strangers_are_bounded(start: StartSharing, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,7 @@ async def test_share_whose_time_is_over(bridge: SharingBridge) -> None:
         status, answer, headers = await post(bridge, {"code": code})
         assert (status, answer["code"], set(answer)) == (410, "share_ended", {"code", "message"})
         assert headers["Cache-Control"] == "no-store"
-        bridge.hub.deadlines.enforce()
+        bridge.streaming.deadlines.enforce()
     assert len(bridge.sharing.links) == 0
 
 
@@ -223,7 +223,7 @@ async def test_end_is_told_after_the_password(bridge: SharingBridge) -> None:
         ):
             status, answer = await bridge.init(code, given)
             assert (status, answer["code"]) == told
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
 
 
 async def test_password_of_another_share_is_wrong(bridge: SharingBridge) -> None:

@@ -34,8 +34,8 @@ def start(start: StartSharing) -> StartSharing:
 
 def later(bridge: SharingBridge, seconds: float) -> None:
     """Move the monotonic clock."""
-    before = bridge.hub.monotonic
-    bridge.hub.monotonic = lambda: before() + seconds
+    before = bridge.streaming.monotonic
+    bridge.streaming.monotonic = lambda: before() + seconds
 
 
 async def ask(bridge: SharingBridge, code: str, forwarded: str | None = None) -> int:

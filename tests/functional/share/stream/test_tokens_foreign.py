@@ -123,7 +123,7 @@ async def test_foreign_token_ends_the_stream_on_time(bridge: SharingBridge) -> N
     """``expired``, close 1000, and nothing after."""
     client, share = await viewer(bridge, made(bridge, exp=timestamp(bridge.clock() + 60)))
     bridge.clock.advance(61)
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     bridge.publish(seed("truck-7"))
     close_code, events = await client.end()
     assert close_code == 1000

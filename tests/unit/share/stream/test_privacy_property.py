@@ -15,6 +15,7 @@ from random import Random
 from typing import Any, cast
 
 import orjson
+from bridge.stream.streaming import Hub
 
 from bridge.core.telemetry import Kind, Telemetry
 from bridge.fanout.outbox import OutboxLimits, Policy
@@ -22,7 +23,6 @@ from bridge.fanout.subscription import Subscription
 from bridge.ingest.decoding.position import PositionReader
 from bridge.protocol.closing import CloseReason
 from bridge.protocol.frames import event_frame
-from bridge.stream.hub import Hub
 from share.model.grant import FIELDS, Destination, Grant
 from share.model.share import EndReason, Share
 from share.stream.public_json import share_answer, share_data
