@@ -23,7 +23,7 @@ ASSET_SECONDS: Final = 31_536_000
 """How long a browser keeps an asset: a year, the longest that RFC 2616 allowed; the content's hash is in its URL."""
 _VERSION_CHARACTERS: Final = 16
 """Of the hash, in the URL: 64 bits tell versions apart."""
-_ASSETS: Final = {
+ASSETS: Final = {
     "leaflet.js": "text/javascript",
     "leaflet.css": "text/css",
     "page.css": "text/css",
@@ -80,7 +80,7 @@ class Page:
         self._public_url = public_url
         self._tile_origins = tile_origins(tiles_url)
         self._assets = {
-            name: _Asset(data, gzip.compress(data, mtime=0), _ASSETS[name]) for name, data in _load().items()
+            name: _Asset(data, gzip.compress(data, mtime=0), ASSETS[name]) for name, data in _load().items()
         }
         self.version = _version(self._assets)
         config = {"tiles": tiles_url, "attribution": read_attribution(attribution), "silent_seconds": silent_seconds}
@@ -184,8 +184,7 @@ def _stream_origins(public_url: str, host: str, *, secure: bool) -> list[str]:
 def _load() -> dict[str, bytes]:
     leaflet = files("xstatic.pkg.leaflet") / "data"
     return {
-        name: (leaflet / name).read_bytes() if name.startswith("leaflet.") else _static(name)
-        for name in sorted(_ASSETS)
+        name: (leaflet / name).read_bytes() if name.startswith("leaflet.") else _static(name) for name in sorted(ASSETS)
     }
 
 
