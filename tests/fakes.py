@@ -9,7 +9,7 @@ from typing import Any
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from bridge.core.telemetry import Kind, Telemetry
+from bridge.core.telemetry import Fix, Telemetry
 
 
 def frames_in(data: bytes) -> list[Frame]:
@@ -37,13 +37,13 @@ def events_in(data: bytes) -> list[dict[str, Any]]:
 
 
 def position(device_id: str, text: str = "{}") -> Telemetry:
-    """A live position."""
-    return Telemetry(device_id, Kind.POSITION, text.encode())
+    """A live position without a time of its own."""
+    return Telemetry(device_id, text.encode(), fix=Fix(1.5, -70.25))
 
 
 def event(device_id: str, text: str = "{}") -> Telemetry:
     """A live message of the other kind."""
-    return Telemetry(device_id, Kind.EVENT, text.encode())
+    return Telemetry(device_id, text.encode())
 
 
 class Transport:

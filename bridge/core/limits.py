@@ -75,6 +75,8 @@ MAX_KNOWN_DEVICES: Final = 100_000
 """Devices whose last-known messages are kept; the one that was silent longest is forgotten first."""
 HISTORY_BYTES: Final = 128 * 1024 * 1024
 """Payload bytes of last-known messages in all; the device that was silent longest goes first."""
+FUTURE_SECONDS: Final = 300.0
+"""How far ahead of our clock a device's may be: a fix from further ahead is not believed."""
 MAX_GAP_DEVICES: Final = 100
 """Devices named in one ``gap`` event; the rest is in the total."""
 MAX_CONTROL_PACKET_BYTES: Final = 64 * 1024

@@ -154,7 +154,7 @@ class Broker:
                 cohorts = route[1] if route is not None and route[0] == version else routing.of(device_id)
                 if not cohorts:
                     continue
-                message = Message(telemetry, number, now)
+                message = Message(telemetry, number)
                 for cohort in cohorts:
                     if not cohort.turn:
                         touched.append(cohort)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from bridge.core.telemetry import Kind, Telemetry
+from bridge.fanout.history import taken_at
 from bridge.protocol.frames import event_frame, message_frame
 
 
@@ -18,19 +19,18 @@ class Entry(NamedTuple):
     kind: Kind
     frame: bytes
     taken_at: float = 0.0
-    """When the fix of a position was taken, as far as it can be believed: wall-clock seconds. 0 for other kinds."""
+    """When the fix of a position was taken, see ``history.taken_at``. 0 for other kinds."""
 
 
 class Message:
     """Telemetry on its way through one turn, with the entries that were made of it, one for each renderer."""
 
-    __slots__ = ("entries", "number", "taken_at", "telemetry")
+    __slots__ = ("entries", "number", "telemetry")
 
-    def __init__(self, telemetry: Telemetry, number: int, taken_at: float) -> None:
-        """``number`` counts the messages of the device in this run of the server; ``taken_at`` as in ``Entry``."""
+    def __init__(self, telemetry: Telemetry, number: int) -> None:
+        """``number`` counts the messages of the device in this run of the server."""
         self.telemetry = telemetry
         self.number = number
-        self.taken_at = taken_at
         self.entries: dict[Renderer, Entry] = {}
 
 
@@ -68,13 +68,13 @@ class PayloadRenderer:
 
     def render(self, turn: Sequence[Message], now: float, monotonic: float) -> Sequence[Entry]:
         """An entry for each message. A retained one is marked as a replay: it is not news."""
-        return [message.entries.get(self) or self._entry(message) for message in turn]
+        return [message.entries.get(self) or self._entry(message, now) for message in turn]
 
-    def _entry(self, message: Message) -> Entry:
+    def _entry(self, message: Message, now: float) -> Entry:
         telemetry = message.telemetry
         device_id = telemetry.device_id
         frame = message_frame(f"{self._epoch}-{message.number}", device_id, telemetry.payload, telemetry.retained)
-        entry = message.entries[self] = Entry(device_id, telemetry.kind, frame, message.taken_at)
+        entry = message.entries[self] = Entry(device_id, telemetry.kind, frame, taken_at(telemetry, now))
         return entry
 
     def replay(self, telemetry: Telemetry, number: int) -> bytes:

@@ -30,6 +30,8 @@ class Opcode(IntEnum):
     PONG = 0xA
 
 
+_CONTINUATION: Final = Opcode.CONTINUATION
+_CLOSE: Final = Opcode.CLOSE
 _FIN: Final = 0x80
 _RESERVED: Final = 0x70
 _MASKED: Final = 0x80
@@ -69,6 +71,8 @@ class Event(NamedTuple):
     """Of CLOSE."""
 
 
+_from_bytes: Final = int.from_bytes  # looked up once: it is called twice for each small frame
+_new_tuple: Final = tuple.__new__
 _NOTHING: Final = Event(Opcode.CONTINUATION, b"")
 
 
@@ -158,11 +162,11 @@ class Receiver:
             raise self._error(_PROTOCOL_ERROR, "a frame that is not masked")
         length = second & _LENGTH
         start = at + _HEAD_BYTES
-        if opcode & _CONTROL:
+        if first & _CONTROL:
             if length > _MAX_CONTROL_BYTES:
                 raise self._error(_PROTOCOL_ERROR, "a control frame above 125 bytes")
         else:
-            if (opcode is Opcode.CONTINUATION) is (self._opcode is None):
+            if (opcode is _CONTINUATION) is (self._opcode is None):
                 raise self._error(_PROTOCOL_ERROR, "a continuation of nothing, or a message within another")
             if length >= _TWO_BYTES:
                 shortest = _MIN_LONG[length]
@@ -186,9 +190,11 @@ class Receiver:
             self._data, self._at = b"", 0
         else:
             self._at = stop
-        if not opcode & _CONTROL:
+        if not first & _CONTROL:
             return self._take_data(opcode, first >= _FIN, payload)
-        return self._take_close(payload) if opcode is Opcode.CLOSE else Event(opcode, payload)
+        if opcode is _CLOSE:
+            return self._take_close(payload)
+        return _new_tuple(Event, (opcode, payload, "", NO_CODE))  # half the time of Event(opcode, payload)
 
     def _keep_rest(self) -> None:
         """Let go of the frames before an incomplete one: a client that falls silent now must not hold them."""
@@ -257,5 +263,5 @@ def _why_not(first: int) -> str:
 def _unmasked(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
     """RFC 6455 section 5.3, the whole payload at once: one XOR of two long integers."""
     size = len(payload)
-    key = (mask * (size // _MASK_BYTES + 1))[:size] if size != _MASK_BYTES else mask
-    return (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
+    key = _from_bytes(mask * (size // _MASK_BYTES) + mask[: size % _MASK_BYTES], "little")
+    return (_from_bytes(payload, "little") ^ key).to_bytes(size, "little")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bridge.core.geo import distance_m
+from bridge.core.limits import FUTURE_SECONDS
 from bridge.core.telemetry import Kind, Position, Telemetry
 from bridge.core.times import Timer
 from bridge.fanout.rendering import Entry, Message, Selection
@@ -23,8 +24,6 @@ EPOCH_BYTES: Final = 3
 """Random bytes that tell the message ids of one channel from those of another: ``k3f9-152``."""
 FIRST_SEQUENCES: Final = 1_000_000
 """Where message ids begin is chosen below this, so that they do not tell how much was shown before."""
-FUTURE_SECONDS: Final = 300.0
-"""How far ahead of our clock a device's may be; a fix from further ahead is not shown."""
 HELD_POSITIONS: Final = 600
 """Positions of a channel that wait for a delay to pass, shared by its devices: with one device, one each 0.5 s for five
 minutes; 200 bytes each."""
@@ -51,12 +50,13 @@ class _Held:
 class _Device:
     """What a channel knows of one device. ``trail`` and ``last`` are public: ``(sequence, body)``."""
 
-    __slots__ = ("alias", "arrived", "held", "last", "newest_at", "place", "trail", "trail_place")
+    __slots__ = ("alias", "arrived", "held", "is_fixed", "last", "newest_at", "place", "trail", "trail_place")
 
     def __init__(self, alias: str, trail: int) -> None:
         self.alias = alias
         self.held: deque[_Held] = deque()
         self.newest_at: tuple[float, float, float] | None = None
+        self.is_fixed = False
         self.trail: deque[tuple[int, bytes]] = deque(maxlen=trail)
         self.trail_place: tuple[float, float] | None = None
         self.last: tuple[int, bytes] | None = None
@@ -168,11 +168,13 @@ class Channel:
 
         ``now`` is when it came, by the wall clock. A retained message is older: only its own time says when
         it is from. One without, or with one that cannot be since it lies ahead of ours, is shown to nobody whose
-        grant has a start, and never in the place of another.
+        grant has a start, and never in the place of another. Where a network takes a device to be is never shown in
+        the place of what the device says itself, which takes the place of it at once.
         """
         position = message.position
         device = self._devices.get(message.device_id)
-        if position is None or device is None:
+        is_fix = message.fix is not None
+        if position is None or device is None or (device.is_fixed and not is_fix):
             return
         starts_at = self._grant.starts_at
         at = now if position.time is None else min(position.time, now)
@@ -185,9 +187,11 @@ class Channel:
             return
         key = (at, position.lat, position.lon)
         if position.time is not None:  # where only we know the time, our clock may have been set back
-            if device.newest_at is not None and (at < device.newest_at[0] or key == device.newest_at):
+            newest_at = device.newest_at if device.is_fixed == is_fix else None
+            if newest_at is not None and (at < newest_at[0] or key == newest_at):
                 return
             device.newest_at = key
+        device.is_fixed = is_fix
         if position.time != at and not (message.retained and position.time is None):
             position = position._replace(time=at)
         if self._grant.delay_s:

@@ -29,7 +29,8 @@ class Viewer(Protocol):
     def tell_share(self) -> None:
         """The share was changed: say so, and end at its new end if that is sooner."""
 
-    def expire(self, *frames: bytes, reason: CloseReason = CloseReason.EXPIRED) -> None: ...
+    def expire(self, *frames: bytes, reason: CloseReason = CloseReason.EXPIRED) -> None:
+        """Write ``frames`` and end the stream, whether its client reads or not."""
 
 
 class Room:
@@ -47,17 +48,20 @@ class Room:
 
     @property
     def grant(self) -> Grant:
+        """What its viewers may see, as it is now."""
         return self.share.grant if self.share else self._grant
 
     @property
     def key(self) -> str | Grant:
+        """What the room is found by."""
         return self.share.id if self.share else self._grant
 
 
 class Arrivals(Protocol):
     """Whom a room tells that its share has come to its destination."""
 
-    def arrived(self, share_id: str) -> None: ...
+    def arrived(self, share_id: str) -> None:
+        """Every device of the share has been shown at its destination."""
 
 
 class Rooms:

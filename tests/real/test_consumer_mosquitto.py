@@ -23,7 +23,7 @@ TEN_MEGABYTES = 10_000_000
 
 
 def seed(device_id: str, number: int = 1) -> str:
-    """A message in the seed format."""
+    """A message in the DEVICE_ID envelope."""
     return f'{{"data":{{"DEVICE_ID":"{device_id}","N":{number}}}}}'
 
 

@@ -192,7 +192,7 @@ def options(port: int, *, host: str = "127.0.0.1", **changes: Any) -> ConsumerOp
 
 
 def json_decoder() -> JsonDecoder:
-    """The decoder of the seed format."""
+    """A decoder of the DEVICE_ID envelope."""
     return JsonDecoder(id_pointers=["/data/DEVICE_ID"], position_pointers=["/data/LAT"], max_payload_bytes=1024)
 
 

@@ -19,7 +19,7 @@ from aiohttp import web
 from bridge.access.authenticator import mint
 from bridge.access.paseto import KeyRing, generate_key
 from bridge.app import Limits, stream_service_of
-from bridge.core.telemetry import Kind, Telemetry, UpstreamState
+from bridge.core.telemetry import Fix, Telemetry, UpstreamState
 from bridge.ingest.handoff import Handoff
 from bridge.ingest.mqtt import ConsumerStatistics
 from bridge.server.lifecycle import Listeners, close_all, drain, open_listeners
@@ -119,12 +119,12 @@ def written(groups: str) -> Path:
 def position(device_id: str, number: int = 0, *, retained: bool = False, pad: int = 0) -> Telemetry:
     """A position whose payload holds ``number`` and ``pad`` bytes of filling."""
     payload = json.dumps({"n": number, "lat": 1.5, "lon": -70.25, "pad": "x" * pad}).encode()
-    return Telemetry(device_id, Kind.POSITION, payload, retained)
+    return Telemetry(device_id, payload, retained, Fix(1.5, -70.25))
 
 
 def happening(device_id: str, number: int = 0, pad: int = 0) -> Telemetry:
     """A message that is no position: every one counts."""
-    return Telemetry(device_id, Kind.EVENT, json.dumps({"n": number, "pad": "x" * pad}).encode())
+    return Telemetry(device_id, json.dumps({"n": number, "pad": "x" * pad}).encode())
 
 
 def stream_limits(**limits: Any) -> Limits:

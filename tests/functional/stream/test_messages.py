@@ -8,7 +8,7 @@ import pytest
 import websockets.asyncio.client as stranger
 
 from bridge.core.limits import COMMANDS_PER_SECOND, MAX_MESSAGE_BYTES
-from bridge.core.telemetry import Kind, Telemetry, UpstreamState
+from bridge.core.telemetry import Telemetry, UpstreamState
 from tests.functional.stream.clients import numbers
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.served import Bridge, happening, position, written
@@ -49,7 +49,7 @@ async def test_first_frames_say_who_you_are_and_what_you_get(bridge: Bridge) -> 
 async def test_payload_arrives_byte_for_byte(bridge: Bridge, payload: bytes) -> None:
     """``data`` is the text that the device published: digits, blanks, escapes and all."""
     client = await bridge.watch()
-    bridge.publish(Telemetry("A", Kind.EVENT, payload))
+    bridge.publish(Telemetry("A", payload))
     message = await client.next()
     assert message is not None
     assert (message["event"], message["device_id"]) == ("message", "A")

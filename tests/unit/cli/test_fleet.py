@@ -154,7 +154,7 @@ def test_homes_lie_around_the_centre() -> None:
         assert math.hypot(north, east) < 3_000.0
 
 
-def test_the_payload_is_the_seed_format() -> None:
+def test_the_payload_is_the_device_id_envelope() -> None:
     """Valid JSON with a UTC timestamp, the id, coordinates, km/h and degrees; numbers are finite."""
     vehicle = Fleet(1, seed=4).vehicles[0]
     vehicle.advance(200.0)

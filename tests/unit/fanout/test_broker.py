@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.core.limits import CHUNK_BYTES
-from bridge.core.telemetry import Kind, Telemetry
+from bridge.core.telemetry import Telemetry
 from bridge.fanout.broker import PUMP_SECONDS, PUMP_SHARE_SECONDS, Broker
 from bridge.fanout.history import LastKnown
 from bridge.fanout.outbox import OutboxLimits, Policy
@@ -40,8 +40,11 @@ class Case:
 
 
 def ids(transport: Transport) -> list[str]:
-    """The message ids, and the names of other events, since the last call."""
-    return [one.get("id", one["event"]) for one in transport.events()]
+    """Device and number of each message (``A-1``), and the names of other events, since the last call."""
+    return [
+        one["id"].replace("k", one["device_id"], 1) if one["event"] == "message" else one["event"]
+        for one in transport.events()
+    ]
 
 
 # --- who gets what --------------------------------------------------------------------------------------------
@@ -50,12 +53,12 @@ def ids(transport: Transport) -> list[str]:
 @pytest.mark.parametrize(
     "selectors, expected",
     [
-        (["A"], ["k-1", "k-4"]),
-        (["B", "A"], ["k-1", "k-2", "k-4"]),
-        (["truck-*"], ["k-3"]),
-        (["*"], ["k-1", "k-2", "k-3", "k-4"]),
-        (["A", "*"], ["k-1", "k-2", "k-3", "k-4"]),
-        (["truck-*", "truck-1", "t*"], ["k-3"]),
+        (["A"], ["A-1", "A-2"]),
+        (["B", "A"], ["A-1", "B-1", "A-2"]),
+        (["truck-*"], ["truck-1-1"]),
+        (["*"], ["A-1", "B-1", "truck-1-1", "A-2"]),
+        (["A", "*"], ["A-1", "B-1", "truck-1-1", "A-2"]),
+        (["truck-*", "truck-1", "t*"], ["truck-1-1"]),
         (["C"], []),
         (["a"], []),
     ],
@@ -73,20 +76,20 @@ def test_message_carries_payload_id_and_replay_mark() -> None:
     """A retained MQTT message is a last-known value and not news."""
     case = Case()
     _, transport = case.subscriber("A")
-    case.broker.publish([position("A", '{"x": 1}'), Telemetry("A", Kind.EVENT, b"[]", True)])
+    case.broker.publish([position("A", '{"x": 1}'), Telemetry("A", b"[]", True)])
     assert transport.events() == [
         {"event": "message", "id": "k-1", "device_id": "A", "data": {"x": 1}},
         {"event": "message", "id": "k-2", "device_id": "A", "replay": True, "data": []},
     ]
 
 
-def test_ids_count_all_messages_and_not_only_the_wanted_ones() -> None:
-    """So that two subscribers can compare, and a message nobody wanted still takes its number."""
+def test_ids_count_the_messages_of_a_device_and_tell_nothing_of_others() -> None:
+    """So that two subscribers can compare: a message nobody wanted still takes its number, but of its own device."""
     case = Case()
-    case.broker.publish([event("X")])
+    case.broker.publish([event("X"), event("A"), event("X")])
     _, transport = case.subscriber("A")
     case.broker.publish([event("X"), event("A")])
-    assert ids(transport) == ["k-3"]
+    assert ids(transport) == ["A-2"]
 
 
 def test_selection_is_replaced_between_turns() -> None:
@@ -98,7 +101,7 @@ def test_selection_is_replaced_between_turns() -> None:
     case.broker.publish([event("A"), event("B")])
     case.broker.select(subscription, frozenset())
     case.broker.publish([event("A"), event("B")])
-    assert ids(transport) == ["k-1", "k-4"]
+    assert ids(transport) == ["A-1", "B-2"]
     assert subscription.sent == 2
 
 
@@ -110,7 +113,7 @@ def test_same_selection_is_one_cohort() -> None:
     case.broker.publish([event("A")])
     case.broker.forget(subscribers[0][0])
     case.broker.publish([event("B")])
-    assert [ids(transport) for _, transport in subscribers] == [["k-1"], ["k-1", "k-2"]]
+    assert [ids(transport) for _, transport in subscribers] == [["A-1"], ["A-1", "B-1"]]
     assert [subscription.sent for subscription, _ in subscribers] == [1, 2]
 
 
@@ -159,18 +162,18 @@ def test_slow_socket_costs_the_others_nothing() -> None:
     slow_transport.buffered = CHUNK_BYTES
     case.broker.publish([event("A", "1"), event("A", "2")])
     case.broker.publish([event("A", "3")])
-    assert ids(fast_transport) == ["k-1", "k-2", "k-3"]
+    assert ids(fast_transport) == ["A-1", "A-2", "A-3"]
     assert slow_transport.writes == 0
     assert case.broker.statistics().behind == 1
     slow_transport.buffered = 0
     case.timers.now += 1
     case.broker.publish([event("A", "4")])  # what waits is written first, and nothing overtakes it
-    assert ids(slow_transport) == ["k-1", "k-2", "k-3", "k-4"]
+    assert ids(slow_transport) == ["A-1", "A-2", "A-3", "A-4"]
     assert slow_transport.writes == 2
     case.timers.advance(1)
     assert (slow.sent, slow.dropped, slow.conflated) == (4, 0, 0)
     case.broker.publish([event("A", "5")])
-    assert ids(slow_transport) == ["k-5"]
+    assert ids(slow_transport) == ["A-5"]
     assert case.broker.statistics().behind == 0
     assert case.timers.due == []
 
@@ -212,7 +215,7 @@ def test_one_timer_looks_after_all_sockets_that_are_behind() -> None:
         transport.buffered = 0
     case.timers.advance(1)
     assert case.timers.due == []
-    assert all(ids(transport) == ["k-1"] for transport in transports)
+    assert all(ids(transport) == ["A-1"] for transport in transports)
 
 
 def test_loss_at_the_door_is_told_to_those_who_wanted_the_device() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def test_members_of_an_attached_cohort_get_what_it_covers() -> None:
     cohort = attached(case, "A", "b*")
     (joined, left), (_, right) = member(case, cohort), case.subscriber("A", "b*")
     case.broker.publish([event("A"), event("c"), event("b1")])
-    assert ids(left) == ids(right) == ["k-1", "k-3"]
+    assert ids(left) == ids(right) == ["A-1", "b1-1"]
     assert (joined.sent, case.broker.tally.delivered) == (2, 4)
     assert case.broker.statistics().cohorts == 2
     assert case.broker.statistics().subscriptions == 2
@@ -54,7 +55,7 @@ def test_attached_cohort_lasts_without_members() -> None:
     assert (cohort.written, case.broker.tally.delivered) == (1, 0)
     late, transport = member(case, cohort)
     case.broker.publish([event("A")])
-    assert (ids(transport), late.sent, subscription.sent) == (["k-2"], 1, 0)
+    assert (ids(transport), late.sent, subscription.sent) == (["A-2"], 1, 0)
 
 
 def test_deliver_is_a_turn_for_one_cohort() -> None:
@@ -111,9 +112,9 @@ def test_failing_cohort_costs_the_others_nothing() -> None:
     (_, broken), (_, sound) = member(case, cohort), member(case, attached(case, "A"))
     with pytest.raises(ZeroDivisionError):
         case.broker.publish([event("A")])
-    assert (ids(broken), ids(sound)) == ([], ["k-1"])
+    assert (ids(broken), ids(sound)) == ([], ["A-1"])
     case.broker.publish([event("A"), event("A")])
-    assert ids(broken) == ids(sound) == ["k-2", "k-3"]
+    assert ids(broken) == ids(sound) == ["A-2", "A-3"]
 
 
 @pytest.mark.parametrize("others", [False, True])
@@ -131,7 +132,7 @@ def test_members_that_are_left_when_a_cohort_goes_are_forgotten(others: bool) ->
     case.broker.publish([event("A")])
     assert transport.writes == 0
     if other is not None:
-        assert ids(other[1]) == ["k-2"]
+        assert ids(other[1]) == ["A-2"]
         case.broker.forget(other[0])
     assert maps(case.broker) == {}
 
@@ -164,7 +165,8 @@ class Model:
         self.attached: dict[int, Cohort] = {}
         self.joined: dict[int, int] = {}
         self.expected: list[list[str]] = [[] for _ in range(6)]
-        self.published = self.delivered = 0
+        self.published = Counter[str]()
+        self.delivered = 0
 
     def _fresh(self, number: int) -> Subscription:
         limits = OutboxLimits(1000, 10**6, Policy.LATEST)
@@ -212,10 +214,10 @@ class Model:
 
     def publish(self, devices: list[str]) -> None:
         for device_id in devices:
-            self.published += 1
+            self.published[device_id] += 1
             for number, selectors in self.wanted.items():
                 if any(device_id in COVERED[selector] for selector in selectors):
-                    self.expected[number].append(f"k-{self.published}")
+                    self.expected[number].append(f"{device_id}-{self.published[device_id]}")
                     self.delivered += 1
         self.case.broker.publish([event(device_id) for device_id in devices])
 

@@ -38,4 +38,4 @@ def test_positions_still_conflate_after_a_narrower_selection() -> None:
     assert subscription.waiting[0] == 2
     transport.buffered = 0
     case.timers.advance(1)
-    assert ids(transport) == ["gap", "k-3", "k-5"]
+    assert ids(transport) == ["gap", "A-2", "B-3"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.core.device_ids import pattern_matcher
 from bridge.core.limits import CHUNK_BYTES
-from bridge.core.telemetry import Kind, Telemetry
+from bridge.core.telemetry import Kind
 from bridge.fanout.broker import Broker
 from bridge.fanout.history import LastKnown
 from bridge.fanout.outbox import OutboxLimits, Policy
@@ -36,8 +37,9 @@ class Case:
         self.broker.snapshot(self.subscription, exact, [one for one in selectors if "*" in one])
 
     def seen(self) -> list[tuple[str, bool]]:
-        """Message id and whether it is a replay."""
-        return [(one["id"], one.get("replay", False)) for one in self.transport.events() if one["event"] == "message"]
+        """Device and number of each message (``A-1``), and whether it is a replay."""
+        messages = [one for one in self.transport.events() if one["event"] == "message"]
+        return [(one["id"].replace("k", one["device_id"], 1), one.get("replay", False)) for one in messages]
 
 
 def test_snapshot_shows_the_newest_of_each_kind() -> None:
@@ -46,7 +48,7 @@ def test_snapshot_shows_the_newest_of_each_kind() -> None:
     case.broker.publish([position("B", "1"), position("A", "2"), event("A", "3"), position("A", "4"), position("C")])
     case.transport.data = b""
     case.snapshot("A", "B", "unknown")
-    assert case.seen() == [("k-3", True), ("k-4", True), ("k-1", True)]
+    assert case.seen() == [("A-2", True), ("A-3", True), ("B-1", True)]
 
 
 def test_snapshot_by_pattern_shows_each_device_once() -> None:
@@ -55,7 +57,7 @@ def test_snapshot_by_pattern_shows_each_device_once() -> None:
     case.broker.publish([event("a1"), event("b1"), event("b2"), event("a2")])
     case.transport.data = b""
     case.snapshot("a1", "a*", "*1")
-    assert sorted(case.seen()) == [("k-1", True), ("k-2", True), ("k-4", True)]
+    assert sorted(case.seen()) == [("a1-1", True), ("a2-1", True), ("b1-1", True)]
 
 
 def test_live_message_makes_its_predecessor_in_the_snapshot_needless() -> None:
@@ -67,10 +69,10 @@ def test_live_message_makes_its_predecessor_in_the_snapshot_needless() -> None:
     case.snapshot("A", "B")
     assert case.seen() == []
     case.broker.publish([position("A")])
-    assert case.seen() == [("k-3", False)]
+    assert case.seen() == [("A-2", False)]
     case.transport.buffered = 0
     case.timers.advance(1)
-    assert case.seen() == [("k-2", True)]
+    assert case.seen() == [("B-1", True)]
     assert case.subscription.sent == 4
 
 
@@ -84,7 +86,7 @@ def test_device_that_is_no_longer_selected_is_not_shown() -> None:
     case.select("C", "b2*")
     case.transport.buffered = 0
     case.timers.advance(1)
-    assert case.seen() == [("k-3", True)]
+    assert case.seen() == [("C-1", True)]
 
 
 def test_forgotten_subscription_is_shown_nothing() -> None:
@@ -123,6 +125,8 @@ def test_whatever_happens_only_the_selected_is_delivered_once_and_in_order(
     selected: frozenset[str] = frozenset()
     number, wanted = 0, set[int]()
     kinds: dict[int, tuple[str, Kind]] = {}
+    order: dict[str, int] = {}
+    sent = Counter[str]()
     live: dict[str, int] = {}
     newest: dict[tuple[str, Kind], int] = {}
     offered = replayed = unselected = 0
@@ -133,7 +137,7 @@ def test_whatever_happens_only_the_selected_is_delivered_once_and_in_order(
     def look() -> None:
         nonlocal replayed
         for message_id, replay in case.seen():
-            seen = int(message_id.removeprefix("k-"))
+            seen = order[message_id]
             device_id, kind = kinds[seen]
             assert covered(device_id)
             if replay:
@@ -153,10 +157,12 @@ def test_whatever_happens_only_the_selected_is_delivered_once_and_in_order(
                 assert isinstance(item, tuple)
                 number += 1
                 kinds[number] = item
+                sent[item[0]] += 1
+                order[f"{item[0]}-{sent[item[0]]}"] = number
                 if covered(item[0]):
                     offered += 1
                     wanted.add(number)
-                batch.append(Telemetry(item[0], item[1], b"{}"))
+                batch.append(position(item[0]) if item[1] is Kind.POSITION else event(item[0]))
             case.broker.publish(batch)
         elif step == "select":
             selected = frozenset(map(str, items))
@@ -170,7 +176,7 @@ def test_whatever_happens_only_the_selected_is_delivered_once_and_in_order(
             case.timers.advance(1)
         look()
     assert not case.subscription.behind
-    sent = case.subscription.sent - replayed
+    came_live = case.subscription.sent - replayed
     lost = case.subscription.dropped + case.subscription.conflated
-    assert offered == sent + lost + unselected
+    assert offered == came_live + lost + unselected
     assert len(wanted) == lost + unselected

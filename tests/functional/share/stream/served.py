@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Any, Final
@@ -15,7 +14,7 @@ from aiohttp import web
 
 from bridge.access.paseto import KeyRing, generate_key
 from bridge.app import Limits
-from bridge.core.telemetry import Kind, Telemetry
+from bridge.core.telemetry import Telemetry
 from share.model.draft import Draft
 from share.model.grant import Grant
 from share.model.limits import ShareLimits
@@ -24,6 +23,7 @@ from share.service import Sharing, sharing
 from tests.functional.stream.clients import Client
 from tests.functional.stream.raw import RawClient
 from tests.functional.stream.served import SECRETS, Bridge
+from tests.telemetry import decoded
 
 SHARE_KEY: Final = generate_key()
 SHARE_RING: Final = KeyRing([SHARE_KEY])
@@ -37,12 +37,12 @@ FILE: Final = "sqlite:///shares.sqlite3"
 
 
 def seed(device_id: str, lat: float = 1.5, lon: float = -70.25, speed: float = 45.0, **more: Any) -> Telemetry:
-    """A position in the seed format, without a time of its own; ``time`` (RFC 3339) gives it one."""
+    """A position in the DEVICE_ID envelope, without a time of its own; ``time`` (RFC 3339) gives it one."""
     body: dict[str, Any] = {"data": {"DEVICE_ID": device_id, "LAT": lat, "LON": lon, "SPEED": speed}}
     if "time" in more:
         body["timestamp"] = more.pop("time")
     body["data"] |= more
-    return Telemetry(device_id, Kind.POSITION, json.dumps(body).encode())
+    return decoded(body, device_id)
 
 
 @contextlib.contextmanager

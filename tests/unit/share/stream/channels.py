@@ -6,19 +6,18 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bridge.core.telemetry import Kind, Position, Telemetry
+from bridge.core.telemetry import Telemetry
 from bridge.fanout.broker import Broker
 from bridge.fanout.history import LastKnown
 from bridge.fanout.outbox import OutboxLimits, Policy
 from bridge.fanout.subscription import Subscription
-from bridge.ingest.decoding.position import PositionReader
 from share.model.grant import FIELDS, Grant
 from share.stream.channel import Channel
 from tests.fakes import Owner, Timers, Transport
+from tests.telemetry import decoded
 
 NOW = 1_900_000_000.0
 """Wall-clock time at which every case begins."""
-POINTERS = ("/lat", "/latitude", "/data/LAT")
 ONE = (("A", "Van 1"),)
 TWO = (("A", "Van 1"), ("B", "Van 2"))
 
@@ -28,7 +27,13 @@ def fix(device_id: str, lat: float, time: float | None = None, *, retained: bool
     data: dict[str, object] = {"lat": lat, "lon": 10.0, **more}
     if time is not None:
         data["time"] = NOW + time
-    return Telemetry(device_id, Kind.POSITION, json.dumps(data).encode(), retained)
+    return decoded(data, device_id, retained=retained)
+
+
+def network_made(lat: float, time: float) -> Telemetry:
+    """Where ChirpStack takes A to be; ``time`` is seconds since NOW."""
+    location = {"latitude": lat, "longitude": 10.0}
+    return decoded({"time": NOW + time, "deviceInfo": {"devEui": "A"}, "location": location})
 
 
 class Case:
@@ -39,14 +44,12 @@ class Case:
         self.skew = 0.0
         self.before_turn: Callable[[], None] = lambda: None
         self.arrivals = 0
-        self.reads: list[bytes] = []
         self.history = LastKnown()
         self.broker = Broker(
             self.history, "k", clock=self.clock, monotonic=self.monotonic, call_later=self.timers,
             before_turn=self._turn,
         )  # fmt: skip
         self.call_later = self.timers
-        self._read = PositionReader(POINTERS).read
 
     def _turn(self) -> None:
         self.before_turn()
@@ -57,15 +60,10 @@ class Case:
     def monotonic(self) -> float:
         return self.timers.now
 
-    def read(self, payload: bytes) -> Position | None:
-        """Reads, and notes that it was asked."""
-        self.reads.append(payload)
-        return self._read(payload)
-
     def channel(self, grant: Grant) -> Channel:
         """An attached channel."""
         made = Channel(
-            grant, self.read, call_later=self.timers, deliver=self.broker.deliver, on_arrival=self._arrived
+            grant, call_later=self.timers, deliver=self.broker.deliver, on_arrival=self._arrived
         )  # fmt: skip
         self.broker.attach(made)
         return made

@@ -51,7 +51,7 @@ class House(Case):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rooms = Rooms(cast(Hub, self), self.read)
+        self.rooms = Rooms(cast(Hub, self))
         self.told: list[str] = []
         self.rooms.arrivals = self
 

@@ -7,6 +7,7 @@ received long enough ago. What the grant makes of it is worked out here once mor
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections import Counter
@@ -17,10 +18,9 @@ from typing import Any, cast
 import orjson
 from bridge.stream.streaming import Hub
 
-from bridge.core.telemetry import Kind, Telemetry
+from bridge.core.errors import PayloadError
 from bridge.fanout.outbox import OutboxLimits, Policy
 from bridge.fanout.subscription import Subscription
-from bridge.ingest.decoding.position import PositionReader
 from bridge.protocol.closing import CloseReason
 from bridge.protocol.frames import event_frame
 from share.model.grant import FIELDS, Destination, Grant
@@ -28,14 +28,14 @@ from share.model.share import EndReason, Share
 from share.stream.public_json import share_answer, share_data
 from share.stream.rooms import Room, Rooms
 from tests.fakes import Owner, Transport, events_in
+from tests.telemetry import decoded
 from tests.unit.share.stream.channels import NOW, Case
 from tests.unit.share.stream.oracle import Sent, shows
-from tests.unit.share.stream.payloads import MARK, MARK_NUMBER, POINTERS, no_position, payload, truth
+from tests.unit.share.stream.payloads import MARK, MARK_NUMBER, no_position, payload, truth
 
 EXAMPLES = 2000
 SECRET = "tracker-sekret"
 """Stands in every device id."""
-READ = PositionReader(POINTERS).read
 MESSAGE_ID = re.compile(r"[0-9a-f]{6}-[1-9][0-9]*")
 
 
@@ -76,7 +76,7 @@ class Play:
     def __init__(self, seed: int) -> None:
         rng = self.rng = Random(seed)
         self.case = Case()
-        self.rooms = Rooms(cast(Hub, self.case), READ)
+        self.rooms = Rooms(cast(Hub, self.case))
         case_of = rng.choice([str.upper, str.lower, str.title])
         self.device_ids = [case_of(f"{SECRET}-{rng.getrandbits(48):012x}-{n}é") for n in range(4)]
         self.names: dict[str, str] = {}
@@ -160,7 +160,8 @@ class Play:
                 time = rng.choice([None, round(case.clock() - age, 3)])
                 data, told = payload(rng, device_id, truth(rng, time))
                 self.sent.append(Sent(device_id, told, case.clock(), case.timers.now, retained))
-            batch.append(Telemetry(device_id, rng.choice(list(Kind)), data, retained))
+            with contextlib.suppress(PayloadError):  # what is no JSON is refused
+                batch.append(decoded(data, device_id, retained=retained))
         case.broker.publish(batch)
 
     def wait(self) -> None:
