@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bench.errors import BenchError
 from bench.workloads import Case
+from tests.environment import environment
 
 LOAD_SECONDS: Final = 60.0
 """Longest run of the load generator beyond its own time: opening and draining included."""
@@ -103,6 +104,7 @@ def start_load(program: str, arguments: Sequence[str], core: int) -> subprocess.
     """Starts the load generator on ``core``."""
     return subprocess.Popen(
         [program, *arguments],
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.errors import BenchError
-from bench.subject import Bridge, Serving, clean_environment, output, serving
+from bench.subject import Bridge, Serving, output, serving
 from bench.targets import Place, Target
+from tests.environment import environment
 
 SETTINGS: Final = {
     # All viewers come from one address, and in most cases to one share: the only limits that are lifted.
@@ -62,7 +63,7 @@ class Share(Bridge):
         for old in place.folder.glob(f"{database.name}*"):
             old.unlink()
         settings = SETTINGS | {
-            "BRIDGE_SHARE_KEYS": output(place.folder, clean_environment({}), "keygen", "share"),
+            "BRIDGE_SHARE_KEYS": output(place.folder, environment(), "keygen", "share"),
             "BRIDGE_DATABASE_URL": f"sqlite:///{database}",
         }
         with serving(place, self.name, settings | self._settings) as bridge:

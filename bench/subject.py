@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import urllib.error
@@ -16,8 +15,8 @@ from bench.errors import BenchError
 from bench.machine import commit
 from bench.processes import free_port, running
 from bench.targets import Place, Target
+from tests.environment import environment
 
-ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "bridge")
 """``telemetry-bridge`` of this tree, with the Python that runs the benchmark."""
 SETTINGS = {
@@ -34,28 +33,22 @@ PATH = "/api/v1/stream?device_ids=%D"
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A bridge that runs. ``environment`` is its own."""
+    """A bridge that runs. ``variables`` is its environment."""
 
     pid: int
     port: int
     folder: Path
-    environment: dict[str, str]
+    variables: dict[str, str]
 
     def token(self, *arguments: str) -> str:
         """An access token for all devices, for an hour."""
-        return output(self.folder, self.environment, "token", "--devices", "*", "--ttl", "1h", *arguments)
+        return output(self.folder, self.variables, "token", "--devices", "*", "--ttl", "1h", *arguments)
 
 
-def clean_environment(extra: dict[str, str]) -> dict[str, str]:
-    """Ours, without settings that happen to be set in this shell."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
-    return kept | {"PYTHONPATH": str(ROOT)} | extra
-
-
-def output(folder: Path, environment: dict[str, str], *arguments: str) -> str:
+def output(folder: Path, variables: dict[str, str], *arguments: str) -> str:
     """What a command of ``telemetry-bridge`` prints. BenchError with its message when it fails."""
     result = subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=30
+        [*COMMAND, *arguments], cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=30
     )
     if result.returncode != 0:
         raise BenchError(f"telemetry-bridge {arguments[0]} failed:\n{result.stderr.strip()}")
@@ -74,24 +67,21 @@ def _is_ready(port: int) -> bool:
 def serving(place: Place, name: str, settings: dict[str, str]) -> Iterator[Serving]:
     """Runs ``telemetry-bridge serve`` with a fresh access key; ``settings`` win over those of the benchmark."""
     port = free_port()
-    environment = clean_environment(
-        SETTINGS
-        | {
-            "BRIDGE_PORT": str(port),
-            "BRIDGE_MQTT_URL": f"mqtt://127.0.0.1:{place.mqtt_port}",
-            "BRIDGE_ACCESS_KEYS": output(place.folder, clean_environment({}), "keygen", "access"),
-        }
-        | settings
-    )
+    given = {
+        "BRIDGE_PORT": str(port),
+        "BRIDGE_MQTT_URL": f"mqtt://127.0.0.1:{place.mqtt_port}",
+        "BRIDGE_ACCESS_KEYS": output(place.folder, environment(), "keygen", "access"),
+    }
+    variables = environment(**(SETTINGS | given | settings))
     with running(
         [*COMMAND, "serve"],
         name=name,
         core=place.core,
         ready=lambda: _is_ready(port),
         folder=place.folder,
-        env=environment,
+        env=variables,
     ) as pid:
-        yield Serving(pid, port, place.folder, environment)
+        yield Serving(pid, port, place.folder, variables)
 
 
 class Bridge:

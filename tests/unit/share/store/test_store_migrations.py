@@ -22,6 +22,7 @@ from share.store import migrations
 from share.store.migrations import configuration, upgrade
 from share.store.store import Store
 from share.store.tables import metadata
+from tests.environment import environment
 from tests.share_rows import NOW, a_share
 
 FIRST = "0001"
@@ -128,5 +129,7 @@ def test_the_steps_are_found_from_any_folder(tmp_path: Path) -> None:
         "open_database('sqlite:///new.sqlite3').dispose()\n"
     )
     project = Path(migrations.__file__).parents[3]
-    subprocess.run([sys.executable, "-W", "error", "-c", code, project], cwd=tmp_path, check=True, timeout=30)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, project], env=environment(), cwd=tmp_path, check=True, timeout=30
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["new.sqlite3"]
