@@ -93,21 +93,17 @@ def run_watch(
     """The command ``watch``. Blocks until it ends; returns the exit status. Call from the main thread.
 
     ``url`` and the token default to the variables TELEMETRY_BRIDGE_URL and TELEMETRY_BRIDGE_TOKEN. 0: ``count``
-    reached, Ctrl-C, or the reader of stdout went away. 1: no stream at that address. 2: an argument is
-    wrong. 3: the server refused, or the token expired; its words are on stderr. 130: Ctrl-C before ``count``.
+    reached, Ctrl-C, or the reader of stdout went away. 1: no stream at that address. 3: the server refused, or the
+    token expired; its message is on stderr. 130: Ctrl-C before ``count``. ValueError when an argument is wrong, or
+    the token file is when it is read again.
     """
-    base = base_url(url)
-    state = WatchState()
-    try:
-        if count is not None and count < 1:
-            raise ValueError("the count must be at least 1")
-        address = stream_url(base, devices, groups)
-        read_token = token_reader(token, token_file)
-        if read_token() and server_address(base).shows_tokens():
-            _say("warning: the token travels unencrypted; prefer wss://")
-    except ValueError as error:
-        _say(f"error: {error}")
-        return 2
+    if count is not None and count < 1:
+        raise ValueError("the count must be at least 1")
+    base, state = base_url(url), WatchState()
+    address = stream_url(base, devices, groups)
+    read_token = token_reader(token, token_file)
+    if read_token() and server_address(base).shows_tokens():
+        print("warning: the token travels unencrypted; prefer wss://", file=sys.stderr, flush=True)
     output: _Table | _Lines
     if sys.stdout.isatty() and not json_lines:
         color = not os.environ.get("NO_COLOR")
@@ -120,11 +116,8 @@ def run_watch(
         return 130 if count is not None else 0
     except WatchError as error:
         if not (isinstance(output, _Lines) and output.last_news == f"error: {error}"):  # which is on stderr already
-            _say(f"error: {error}")
+            print(f"error: {error}", file=sys.stderr, flush=True)
         return error.status
-    except ValueError as error:  # the token file, read again, is no longer good
-        _say(f"error: {error}")
-        return 2
     except BrokenPipeError:
         # The interpreter flushes stdout once more at exit; let it have somewhere to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -138,7 +131,3 @@ async def _until_signalled(watch: Watch) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with watch.output.shown() if isinstance(watch.output, _Table) else nullcontext():
         await watch.run()
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from itertools import takewhile
 from typing import Generic, TypeVar
 
@@ -39,6 +39,10 @@ class Timeouts(Generic[T]):
 
     def __contains__(self, member: T) -> bool:
         return member in self._deadlines
+
+    def __iter__(self) -> Iterator[T]:
+        """The members, the one that is due first at the front."""
+        return iter(self._deadlines)
 
     def add(self, member: T) -> None:
         """Give ``member`` its time, from now on, whatever it had before."""

@@ -69,7 +69,6 @@ async def open_listeners(
     app.on_response_prepare.append(_keep_nothing)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    stack.callback(silent.close)
     assert runner.server is not None  # made by setup()
     make_protocol = partial(silent.protocol, runner.server)
     options: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": limits.request_head_seconds} if tls else {}

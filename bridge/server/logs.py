@@ -9,7 +9,6 @@ import select
 import sys
 import threading
 from collections import deque
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from bridge.access.redaction import redact
@@ -74,7 +73,7 @@ class JsonFormatter(TextFormatter):
     def format(self, record: logging.LogRecord) -> str:
         """The object."""
         line = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "at": timestamp(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": _clean(record.getMessage()),

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -17,17 +18,15 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
+@dataclass(slots=True)
 class _Job:
-    __slots__ = ("abandoned", "begin_deadline", "future", "given_up", "work")
-
-    def __init__(self, work: Callable[[], Any], future: asyncio.Future[Any], begin_deadline: float) -> None:
-        self.work = work
-        self.future = future
-        self.begin_deadline = begin_deadline
-        self.abandoned = False
-        """No caller waits for it any more."""
-        self.given_up = False
-        """The caller got an error."""
+    work: Callable[[], Any]
+    future: asyncio.Future[Any]
+    begin_deadline: float
+    abandoned: bool = False
+    """No caller waits for it any more."""
+    given_up: bool = False
+    """The caller got an error."""
 
 
 class Worker:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Protocol
 
 from aiohttp import web
@@ -27,6 +28,24 @@ BUSY_SECONDS: Final = 2
 """To wait before a retry when too many passwords are being hashed: each takes a fraction of a second."""
 _ID: Final = re.compile(rf"[0-9a-f]{{{2 * ID_BYTES}}}")
 _LIMIT: Final = re.compile(r"[0-9]{1,4}")
+
+_REFUSALS: Final[Mapping[type[Exception], Callable[[], Problem]]] = {
+    ShareEndedError: partial(
+        Problem, 409, "share_ended", "the share has ended and cannot be changed; create a new one"
+    ),
+    TooManySharesError: partial(
+        Problem, 403, "too_many_shares", "the limit of open shares is reached: revoke some, or raise BRIDGE_MAX_SHARES"
+    ),
+    BusyError: partial(
+        Problem,
+        503,
+        "busy",
+        "too many passwords are being hashed right now; try again",
+        headers={"Retry-After": str(BUSY_SECONDS)},
+    ),
+    StorageError: Problem.storage,
+}
+"""What else a call may raise → its answer."""
 
 Handler = Callable[[web.Request, Principal], Awaitable[web.Response]]
 
@@ -81,15 +100,12 @@ class OperatorRoutes:
         async def guarded(request: web.Request) -> web.Response:
             try:
                 return await handler(request, self._callers.principal(request, *SCOPES))
-            except (
-                Problem,
-                InvalidRequestError,
-                ShareEndedError,
-                TooManySharesError,
-                StorageError,
-                BusyError,
-            ) as error:
-                return _problem(error).response()
+            except Problem as problem:
+                return problem.response()
+            except InvalidRequestError as error:
+                return Problem(400, error.code, error.message).response()
+            except tuple(_REFUSALS) as error:
+                return next(make for kind, make in _REFUSALS.items() if isinstance(error, kind))().response()
 
         return guarded
 
@@ -191,23 +207,3 @@ def _check_query(request: web.Request, *known: str) -> None:
         )
     if len(request.query) > len(set(request.query)):
         raise InvalidRequestError("each parameter must be given once")
-
-
-def _problem(error: Exception) -> Problem:
-    match error:
-        case Problem():
-            return error
-        case InvalidRequestError():
-            return Problem(400, error.code, error.message)
-        case TooManySharesError():
-            return Problem(
-                403, "too_many_shares", f"the limit of {error.limit} open shares is reached: revoke some, or raise "
-                "BRIDGE_MAX_SHARES",
-            )  # fmt: skip
-        case ShareEndedError():
-            return Problem(409, "share_ended", "the share has ended and cannot be changed; create a new one")
-        case BusyError():
-            retry = {"Retry-After": str(BUSY_SECONDS)}
-            return Problem(503, "busy", "too many passwords are being hashed right now; try again", headers=retry)
-        case _:
-            return Problem.storage()

@@ -92,8 +92,8 @@ class Passwords:
             self._waiting -= 1
 
     def _no_memory(self) -> BusyError:
-        _log.warning("there is no memory for a password's hash, which takes %d MiB", self._memory_kib // 1024)
-        return BusyError("there is no memory for a password's hash")
+        _log.warning("no memory to hash passwords: each takes %d MiB", self._memory_kib // 1024)
+        return BusyError("no memory to hash passwords")
 
 
 def _normalised(password: str) -> bytes:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from typing import Annotated, Any, Final, Literal, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from bridge.core.device_ids import DEVICE_ID_RULE, is_device_id
+from bridge.core.device_ids import DEVICE_ID_RULE
 from bridge.core.strict_json import refuse_constant, unique_members
-from bridge.core.times import parse_time
 from share.model.draft import InvalidRequestError
-from share.model.grant import FIELDS
+from share.model.grant import FIELDS, FieldName
 from share.model.limits import (
     DEFAULT_RADIUS_M,
     DEFAULT_TRAIL,
@@ -29,6 +29,7 @@ from share.model.limits import (
     MIN_PRECISION_M,
     MIN_RADIUS_M,
 )
+from share.model.rules import Delay, DeviceId, Number, Precision, Time
 
 _T = TypeVar("_T", bound=BaseModel)
 
@@ -44,24 +45,14 @@ def _line(text: str) -> str:
     return text
 
 
-def _label(text: str) -> str:
-    text = _line(text)
-    if len(text) > MAX_LABEL_CHARS:
-        raise ValueError
-    return text
+def _line_of(least: int, most: int) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        text = _line(text)
+        if not least <= len(text) <= most:
+            raise ValueError
+        return text
 
-
-def _alias(text: str) -> str:
-    text = _line(text)
-    if not 1 <= len(text) <= MAX_ALIAS_CHARS:
-        raise ValueError
-    return text
-
-
-def _device_id(text: str) -> str:
-    if not is_device_id(text):
-        raise ValueError
-    return text
+    return check
 
 
 def _password(secret: SecretStr) -> SecretStr:
@@ -72,17 +63,11 @@ def _password(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _precision(metres: float) -> float:
-    if metres and not MIN_PRECISION_M <= metres <= MAX_PRECISION_M:
-        raise ValueError
-    return metres
-
-
-_Number = Annotated[float, Field(allow_inf_nan=False)]
-_Time = Annotated[float, BeforeValidator(parse_time)]
-_Seconds = Annotated[_Number, Field(gt=0)]
-_Label = Annotated[str, AfterValidator(_label)]
-_Aliases = Annotated[dict[str, Annotated[str, AfterValidator(_alias)]], Field(max_length=MAX_DEVICES)]
+_Seconds = Annotated[Number, Field(gt=0)]
+_Label = Annotated[str, AfterValidator(_line_of(0, MAX_LABEL_CHARS))]
+_Aliases = Annotated[
+    dict[str, Annotated[str, AfterValidator(_line_of(1, MAX_ALIAS_CHARS))]], Field(max_length=MAX_DEVICES)
+]
 _Password = Annotated[SecretStr, AfterValidator(_password)]
 _MaxViewers = Annotated[int, Field(ge=1, le=MAX_MAX_VIEWERS)]
 
@@ -96,26 +81,26 @@ class StrictBody(BaseModel):
 class DestinationBody(StrictBody):
     """``destination`` of a share: WGS 84 degrees and metres."""
 
-    lat: Annotated[_Number, Field(ge=-90, le=90)]
-    lon: Annotated[_Number, Field(ge=-180, le=180)]
-    radius_m: Annotated[_Number, Field(ge=MIN_RADIUS_M, le=MAX_RADIUS_M)] = DEFAULT_RADIUS_M
+    lat: Annotated[Number, Field(ge=-90, le=90)]
+    lon: Annotated[Number, Field(ge=-180, le=180)]
+    radius_m: Annotated[Number, Field(ge=MIN_RADIUS_M, le=MAX_RADIUS_M)] = DEFAULT_RADIUS_M
     name: _Label = ""
 
 
 class CreateBody(StrictBody):
     """``POST /api/v1/shares``. ``expires_in`` counts from now, or from ``starts_at`` where that is later."""
 
-    device_ids: Annotated[list[Annotated[str, AfterValidator(_device_id)]], Field(min_length=1, max_length=MAX_DEVICES)]
+    device_ids: Annotated[list[DeviceId], Field(min_length=1, max_length=MAX_DEVICES)]
     expires_in: _Seconds | None = None
-    expires_at: _Time | None = None
-    starts_at: _Time | None = None
+    expires_at: Time | None = None
+    starts_at: Time | None = None
     label: _Label = ""
     aliases: _Aliases = {}
     password: _Password | None = None
     max_viewers: _MaxViewers | None = None
-    fields: list[Literal["speed_kmh", "heading_deg", "altitude_m", "accuracy_m", "time"]] | None = None
-    precision_m: Annotated[_Number, AfterValidator(_precision)] = 0.0
-    delay_s: Annotated[_Number, Field(ge=0, le=MAX_DELAY_SECONDS)] = 0.0
+    fields: list[FieldName] | None = None
+    precision_m: Precision = 0.0
+    delay_s: Delay = 0.0
     trail: Annotated[int, Field(ge=0, le=MAX_TRAIL)] = DEFAULT_TRAIL
     destination: DestinationBody | None = None
     end_on_arrival: bool = False
@@ -125,7 +110,7 @@ class ChangeBody(StrictBody):
     """``PATCH /api/v1/shares/{id}``. What is not named stays; null takes ``password`` or ``max_viewers`` away."""
 
     expires_in: _Seconds | None = None
-    expires_at: _Time | None = None
+    expires_at: Time | None = None
     label: _Label = ""
     aliases: _Aliases = {}
     password: _Password | None = None

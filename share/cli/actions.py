@@ -9,24 +9,21 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, TypeVar
 
 from bridge.cli.connection import base_url, server_address, token_reader
 from share.cli.arguments import create_body, life, parse_aliases
+from share.cli.client import UNSURE, Client, ServerError
+from share.cli.view import as_json, details, local_time, share_id_of, summary, table, viewers, viewers_now
 from share.model.share import Status
-
-if TYPE_CHECKING:
-    from share.cli.client import Client
 
 _T = TypeVar("_T")
 _Answer = dict[str, Any]
 
 
-def create(options: argparse.Namespace) -> int:
+def create(options: argparse.Namespace) -> None:
     """Create a share: the link on stdout, what was shared on stderr."""
-    from share.cli.view import as_json, share_id_of, summary
-
     body = create_body(options)
     share = _ask(options, lambda client: client.create(body))
     try:
@@ -34,17 +31,16 @@ def create(options: argparse.Namespace) -> int:
     except OSError as error:  # the link is shown this once only
         _discard_stdout()
         name = share_id_of(share)
-        return _fail(f"the link could not be written ({error.strerror}); end it: telemetry-bridge share revoke {name}")
+        raise ServerError(
+            f"the link could not be written ({error.strerror}); end it: telemetry-bridge share revoke {name}"
+        ) from None
     if not options.json:
         for line in summary(share):
             _tell(line)
-    return 0
 
 
-def every(options: argparse.Namespace) -> int:
+def every(options: argparse.Namespace) -> None:
     """The shares as a table."""
-    from share.cli.view import as_json, table
-
     shares = _ask(options, lambda client: client.every(options.status))
     if options.json:
         _print(as_json({"shares": shares}))
@@ -52,32 +48,22 @@ def every(options: argparse.Namespace) -> int:
         _print("\n".join(table(shares)))
     else:
         _tell("no shares")
-    return 0
 
 
-def show(options: argparse.Namespace) -> int:
+def show(options: argparse.Namespace) -> None:
     """One share, a line for each fact."""
-    from share.cli.view import as_json, details
-
     share = _ask(options, lambda client: client.find(options.id))
     _print(as_json(share) if options.json else "\n".join(details(share)))
-    return 0
 
 
-def extend(options: argparse.Namespace) -> int:
+def extend(options: argparse.Namespace) -> None:
     """Move the end."""
-    from share.cli.view import local_time
-
     share = _ask(options, lambda client: client.change(options.id, life(options)))
     _print(f"until {local_time(share.get('expires_at'))}")
-    return 0
 
 
-def relabel(options: argparse.Namespace) -> int:
+def relabel(options: argparse.Namespace) -> None:
     """Change the label and aliases; those that are not named stay."""
-    from share.cli.client import ServerError
-    from share.cli.view import details
-
     if options.label is None and not options.alias:
         raise ValueError("name a --label or an --alias")
 
@@ -93,13 +79,10 @@ def relabel(options: argparse.Namespace) -> int:
 
     share = _ask(options, change)
     _print("\n".join(line for line in details(share) if line.startswith(("label:", "devices:"))))
-    return 0
 
 
-def revoke(options: argparse.Namespace) -> int:
+def revoke(options: argparse.Namespace) -> None:
     """End a share; say how many viewers were disconnected, where the server gives their number."""
-    from share.cli.client import UNSURE, ServerError
-    from share.cli.view import local_time, viewers, viewers_now
 
     async def end(client: Client) -> tuple[_Answer, _Answer]:
         try:
@@ -120,16 +103,23 @@ def revoke(options: argparse.Namespace) -> int:
         _print(f"revoked, {viewers(watched)} " + ("being " if viewers_now(after) else "") + "disconnected")
     else:
         _print("revoked")
-    return 0
 
 
-# --- asking and telling ----------------------------------------------------------------------------------
+_ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], None]]] = {
+    "create": create,
+    "list": every,
+    "show": show,
+    "extend": extend,
+    "relabel": relabel,
+    "revoke": revoke,
+}
+
+
+# --- asking and reporting ----------------------------------------------------------------------------------
 
 
 def _ask(options: argparse.Namespace, work: Callable[[Client], Coroutine[Any, Any, _T]]) -> _T:
     """What ``work`` gives with a client of the options' server. ValueError for a wrong address or token."""
-    from share.cli.client import Client
-
     base, token = base_url(options.url), token_reader(options.token, options.token_file)()
     client = Client(base, token)
     if token and server_address(base).shows_tokens():
@@ -142,24 +132,18 @@ def _ask(options: argparse.Namespace, work: Callable[[Client], Coroutine[Any, An
     return asyncio.run(ask())
 
 
-def guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """``run`` with expected failures turned into exit statuses; ValueError is left to the program."""
-
-    def run_guarded(options: argparse.Namespace) -> int:
-        from share.cli.client import ServerError
-
-        try:
-            return run(options)
-        except ServerError as error:
-            return _fail(str(error))
-        except BrokenPipeError:  # the reader of stdout has gone
-            _discard_stdout()
-            return 0
-        except OSError as error:  # a full disk behind stdout
-            _discard_stdout()
-            return _fail(error.strerror or str(error))
-
-    return run_guarded
+def run(action: str, options: argparse.Namespace) -> int:
+    """Carry out one action. Exit status 1 for failures that are expected; ValueError is left to the program."""
+    try:
+        _ACTIONS[action](options)
+    except BrokenPipeError:  # the reader of stdout has gone
+        _discard_stdout()
+    except OSError as error:  # a full disk behind stdout
+        _discard_stdout()
+        return _fail(error.strerror or str(error))
+    except ServerError as error:
+        return _fail(str(error))
+    return 0
 
 
 def _print(text: str) -> None:
@@ -170,7 +154,6 @@ def _print(text: str) -> None:
 
 def _tell(line: str) -> None:
     sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 def _fail(line: str) -> int:

@@ -134,25 +134,24 @@ def create_body(options: argparse.Namespace) -> dict[str, Any]:
         "precision_m": options.precision,
         "delay_s": options.delay,
         "trail": options.trail,
+        "end_on_arrival": options.end_on_arrival or None,
     }
-    said = {name: value for name, value in wishes.items() if value is not None}
-    body: dict[str, Any] = {"device_ids": options.devices, **life(options), **said}
+    body: dict[str, Any] = {"device_ids": options.devices, **life(options), **_said(wishes)}
     if options.destination is not None:
         lat, lon = options.destination
-        body["destination"] = {"lat": lat, "lon": lon}
-        if options.radius is not None:
-            body["destination"]["radius_m"] = options.radius
-        if options.destination_name is not None:
-            body["destination"]["name"] = options.destination_name
+        radius, name = options.radius, options.destination_name
+        body["destination"] = _said({"lat": lat, "lon": lon, "radius_m": radius, "name": name})
     elif options.end_on_arrival or options.radius is not None or options.destination_name is not None:
         raise ValueError("--end-on-arrival, --radius and --destination-name need a --destination")
-    if options.end_on_arrival:
-        body["end_on_arrival"] = True
     if options.password_file is not None:
         body["password"] = read_password(options.password_file)
     elif options.password_prompt:
         body["password"] = ask_password()
     return body
+
+
+def _said(wishes: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wishes.items() if value is not None}
 
 
 def read_password(path: Path) -> str:

@@ -41,11 +41,7 @@ NO_TOKEN_HINT: Final = (
 
 
 class ServerError(BridgeError):
-    """The server or the network refused. The text is one escaped line; ``status`` is HTTP's, None without an answer."""
-
-    def __init__(self, text: str, status: int | None = None) -> None:
-        self.status = status
-        super().__init__(text)
+    """The server or the network refused. The text is one escaped line."""
 
 
 class Client:
@@ -149,16 +145,15 @@ class Client:
         elif status >= 400 and isinstance(code, str) and isinstance(message, str):
             text = f"{_shown(code)}: {_shown(message)}"
         else:
-            sure = (
-                "" if 400 <= status < 500 else unsure
-            )  # a proxy answers 502 and 504 for a server that may have done it
-            text = f"not an answer of a telemetry bridge from {self._shown}: HTTP {status}{_phrase(status)}{sure}"
+            # A proxy answers 502 and 504 for a server that may have done it.
+            sure = "" if 400 <= status < 500 else unsure
+            text = f"not an answer of a telemetry bridge from {self._shown}: HTTP {status}{sure}"
         retry = headers.get("Retry-After", "")
         if retry.isascii() and retry.isdigit():
             text += f"; try again in {retry[:9]} s"
         if status == HTTPStatus.UNAUTHORIZED and not self._token:
             text += NO_TOKEN_HINT
-        raise ServerError(text, status)
+        raise ServerError(text)
 
     @property
     def _shown(self) -> str:
@@ -168,13 +163,6 @@ class Client:
 def _shown(text: str) -> str:
     """``text`` escaped, and cut where it would fill the terminal."""
     return escape(text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "…")
-
-
-def _phrase(status: int) -> str:
-    try:
-        return f" ({HTTPStatus(status).phrase})"
-    except ValueError:
-        return ""
 
 
 def _why(error: Exception) -> str:

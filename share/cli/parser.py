@@ -6,11 +6,11 @@ Exit status: 0 done, 1 the server or the network refused (one line on stderr), 2
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from share.cli import actions, arguments
+from share.cli import arguments
 from share.model.grant import FIELDS
 from share.model.share import Status
 
@@ -40,16 +40,14 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     share = commands.add_parser("share", help=text, description=text, epilog=CREATE_EXAMPLES, **_RAW)
     verbs = share.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
 
-    def add(name: str, run: Callable[[argparse.Namespace], int], text: str, examples: str) -> argparse.ArgumentParser:
+    def add(name: str, text: str, examples: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = verbs.add_parser(
             name, help=text, description=text, epilog=examples, parents=[_server_options()], **_RAW
         )
-        parser.set_defaults(run=actions.guarded(run))
+        parser.set_defaults(run=partial(_run, name))
         return parser
 
-    create = add(
-        "create", actions.create, "Create a share and print its link, which is shown only once.", CREATE_EXAMPLES
-    )
+    create = add("create", "Create a share and print its link, which is shown only once.", CREATE_EXAMPLES)
     create.add_argument("--devices", required=True, type=arguments.names, help="device ids, comma-separated")
     _add_life(create)
     create.add_argument("--starts-at", type=arguments.moment, metavar="TIME", help="show nothing before (default: now)")
@@ -79,20 +77,18 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     create.add_argument("--end-on-arrival", action="store_true", help="end the share when all devices have arrived")
     _add_json(create)
 
-    every = add(
-        "list", actions.every, "List shares, newest first.", "example:\n  telemetry-bridge share list --status active\n"
-    )
+    every = add("list", "List shares, newest first.", "example:\n  telemetry-bridge share list --status active\n")
     every.add_argument("--status", choices=[str(status) for status in Status], help="only shares with this status")
     _add_json(every)
 
-    show = add("show", actions.show, "Show one share.", "example:\n  telemetry-bridge share show ID\n")
+    show = add("show", "Show one share.", "example:\n  telemetry-bridge share show ID\n")
     extend = add(
-        "extend", actions.extend, "Set when a share ends: later or earlier.",
+        "extend", "Set when a share ends: later or earlier.",
         "example:\n  telemetry-bridge share extend ID --ttl 1h      # an hour from now\n",
     )  # fmt: skip
     _add_life(extend)
     relabel = add(
-        "relabel", actions.relabel, "Change what viewers read.",
+        "relabel", "Change what viewers read.",
         "example:\n  telemetry-bridge share relabel ID --label 'Delivery 12' --alias 'A=Van 1'\n",
     )  # fmt: skip
     relabel.add_argument("--label", help="what the page calls the journey; '' removes it")
@@ -101,13 +97,18 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     )
     revoke = add(
         "revoke",
-        actions.revoke,
         "End a share now and disconnect its viewers.",
         "example:\n  telemetry-bridge share revoke ID\n",
     )
     for parser in (show, extend, relabel, revoke):
         parser.add_argument("id", type=arguments.share_id, metavar="ID", help="as `share list` shows it")
     _add_json(show)
+
+
+def _run(action: str, options: argparse.Namespace) -> int:
+    from share.cli import actions  # with aiohttp, for which other commands need not wait
+
+    return actions.run(action, options)
 
 
 _RAW: Final[dict[str, Any]] = {"formatter_class": argparse.RawDescriptionHelpFormatter}

@@ -77,7 +77,7 @@ class Links:
         self._write_behind.start()
 
     async def close(self) -> None:
-        """Store what is not stored yet, as far as the database takes it in CLOSE_SECONDS. Shares stay as they are."""
+        """Store what is not stored yet, for ``close_seconds`` at most. Shares stay as they are."""
         try:
             async with asyncio.timeout(self._close_seconds):
                 await self._shielded.wait()
@@ -140,7 +140,7 @@ class Links:
     async def create(self, owner: str, draft: Draft) -> tuple[Share, str]:
         """A new share, stored and open, and the code of its link. TooManySharesError, StorageError: none is made."""
         if len(self._open) + self._reserved >= self._max_shares:
-            raise TooManySharesError(self._max_shares)
+            raise TooManySharesError
         code = secrets.token_urlsafe(CODE_BYTES)
         share = Share(
             id=secrets.token_hex(ID_BYTES),

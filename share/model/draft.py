@@ -24,11 +24,7 @@ class InvalidRequestError(BridgeError):
 
 
 class TooManySharesError(BridgeError):
-    """The limit of open shares is reached; ``limit`` says how many."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        super().__init__(f"{limit} shares are open")
+    """The limit of open shares is reached."""
 
 
 class ShareEndedError(BridgeError):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, get_args
 
-FIELDS: Final = ("speed_kmh", "heading_deg", "altitude_m", "accuracy_m", "time")
+FieldName = Literal["speed_kmh", "heading_deg", "altitude_m", "accuracy_m", "time"]
+FIELDS: Final[tuple[FieldName, ...]] = get_args(FieldName)
 """What a share may show beside ``lat`` and ``lon``, in the order in which it is shown."""
-DEFAULT_FIELDS: Final = frozenset({"speed_kmh", "heading_deg", "accuracy_m", "time"})
+DEFAULT_FIELDS: Final[frozenset[FieldName]] = frozenset({"speed_kmh", "heading_deg", "accuracy_m", "time"})
 """What a share shows by default: what the page needs to say where to, how fast and when."""
 
 

@@ -23,7 +23,7 @@ ASSET_SECONDS: Final = 31_536_000
 """How long a browser keeps an asset: a year, the longest that RFC 2616 allowed; the content's hash is in its URL."""
 _VERSION_CHARACTERS: Final = 16
 """Of the hash, in the URL: 64 bits tell versions apart."""
-_ASSETS: Final = {
+ASSETS: Final = {
     "leaflet.js": "text/javascript",
     "leaflet.css": "text/css",
     "page.css": "text/css",
@@ -79,7 +79,9 @@ class Page:
         """
         self._public_url = public_url
         self._tile_origins = tile_origins(tiles_url)
-        self._assets = {name: _Asset(data, _compress(data), _ASSETS[name]) for name, data in _load().items()}
+        self._assets = {
+            name: _Asset(data, gzip.compress(data, mtime=0), ASSETS[name]) for name, data in _load().items()
+        }
         self.version = _version(self._assets)
         config = {"tiles": tiles_url, "attribution": read_attribution(attribution), "silent_seconds": silent_seconds}
         texts = load_texts()
@@ -113,13 +115,13 @@ class Page:
         if asset is None:
             return web.Response(status=404, text="not found\n", headers={"Cache-Control": "no-store"})
         current = request.match_info["version"] == self.version
-        headers = {**_ASSET_HEADERS, "Cache-Control": f"public, max-age={ASSET_SECONDS}, immutable"}
-        if not current:
-            headers["Cache-Control"] = "no-store"
-        if "gzip" not in request.headers.get(ACCEPT_ENCODING, "").lower():
-            return web.Response(body=asset.content, content_type=asset.type, charset="utf-8", headers=headers)
-        headers["Content-Encoding"] = "gzip"
-        return web.Response(body=asset.compressed, content_type=asset.type, charset="utf-8", headers=headers)
+        lasting = f"public, max-age={ASSET_SECONDS}, immutable"
+        headers = {**_ASSET_HEADERS, "Cache-Control": lasting if current else "no-store"}
+        body = asset.content
+        if "gzip" in request.headers.get(ACCEPT_ENCODING, "").lower():
+            body = asset.compressed
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(body=body, content_type=asset.type, charset="utf-8", headers=headers)
 
     def _policy(self, host: str, *, secure: bool) -> str:
         # 'self' covers ws and wss of the same host since CSP 3; Safari before 15.4 wants them by name.
@@ -182,17 +184,12 @@ def _stream_origins(public_url: str, host: str, *, secure: bool) -> list[str]:
 def _load() -> dict[str, bytes]:
     leaflet = files("xstatic.pkg.leaflet") / "data"
     return {
-        name: (leaflet / name).read_bytes() if name.startswith("leaflet.") else _static(name)
-        for name in sorted(_ASSETS)
+        name: (leaflet / name).read_bytes() if name.startswith("leaflet.") else _static(name) for name in sorted(ASSETS)
     }
 
 
 def _static(name: str) -> bytes:
     return (files("share.page") / "static" / name).read_bytes()
-
-
-def _compress(content: bytes) -> bytes:
-    return gzip.compress(content, mtime=0)
 
 
 def _version(assets: Mapping[str, _Asset]) -> str:

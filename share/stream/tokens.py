@@ -10,36 +10,44 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
-from bridge.access.claims import Validity, claim, optional, text_value
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from bridge.access.claims import Validity, optional, text_value
 from bridge.access.paseto import KeyRing
-from bridge.core.device_ids import DEVICE_ID_RULE, is_device_id
 from bridge.core.errors import TokenError
 from bridge.core.strict_json import parse_object
 from bridge.core.times import parse_time, timestamp
 from share.model.aliases import neutral_aliases
-from share.model.grant import DEFAULT_FIELDS, FIELDS, Grant
-from share.model.limits import (
-    MAX_DELAY_SECONDS,
-    MAX_DEVICES,
-    MAX_LABEL_CHARS,
-    MAX_PRECISION_M,
-    MAX_TRAIL,
-    MAX_TRAIL_IN_ALL,
-    MIN_PRECISION_M,
-)
+from share.model.grant import DEFAULT_FIELDS, FieldName, Grant
+from share.model.limits import MAX_DEVICES, MAX_LABEL_CHARS, MAX_TRAIL, MAX_TRAIL_IN_ALL
+from share.model.rules import Delay, DeviceId, Number, Precision
 
 AUDIENCE_SHARE: Final = "telemetry-bridge/share-location"
 """``aud`` of share tokens. Ours always carry it; another issuer's may leave it out, but not differ."""
 TOKEN_ID_BYTES: Final = 12
 """Random bytes of ``jti``: 96 bits, so that two tokens never share one."""
-_ABOUT_THE_GRANT: Final = frozenset({"fields", "precision_m", "delay_s", "trail", "starts_at", "label"})
-"""Claims that go with ``device_id`` and ``device_ids`` only."""
 
-_T = TypeVar("_T")
+
+def _each_once(ids: list[str]) -> list[str]:
+    return list(dict.fromkeys(ids))
+
+
+class _GrantClaims(BaseModel):
+    """What another service's token says of its grant. No claim may be null; unknown ones are ignored."""
+
+    model_config = ConfigDict(frozen=True, strict=True, hide_input_in_errors=True)
+
+    device_ids: Annotated[list[DeviceId], AfterValidator(_each_once), Field(min_length=1, max_length=MAX_DEVICES)]
+    label: Annotated[str, AfterValidator(text_value), Field(max_length=MAX_LABEL_CHARS)] = ""
+    starts_at: Annotated[float | None, BeforeValidator(parse_time)] = None
+    fields: list[FieldName] = Field(default=sorted(DEFAULT_FIELDS))
+    precision_m: Precision = 0.0
+    delay_s: Delay = 0.0
+    trail: Annotated[Number, Field(ge=0, le=MAX_TRAIL, multiple_of=1)] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,75 +107,23 @@ def _ticket(claims: Mapping[str, Any], expires_at: float) -> Ticket:
     if len(names) != 1:
         raise ValueError("exactly one of share_id, device_id and device_ids is needed")
     if share_id is not None:
-        if _ABOUT_THE_GRANT & claims.keys():  # ignored, they would show more than their issuer meant
+        if _GrantClaims.model_fields.keys() & claims.keys():  # ignored, they would show more than their issuer meant
             raise ValueError("share_id excludes every claim about the grant, which is stored with the share")
         return Ticket(expires_at, share_id, None)
-    device_ids: tuple[str, ...]
-    if "device_id" in names:
-        device_ids = (claim(claims, "device_id", _device_id),)
-    else:
-        device_ids = claim(claims, "device_ids", _device_ids)
-    return Ticket(expires_at, None, _grant(claims, device_ids), optional(claims, "label", _label, ""))
-
-
-def _grant(claims: Mapping[str, Any], device_ids: tuple[str, ...]) -> Grant:
-    precision = _number(claims, "precision_m", 0.0, MAX_PRECISION_M)
-    if 0.0 < precision < MIN_PRECISION_M:
-        raise ValueError(f"precision_m is below {MIN_PRECISION_M:g}")
-    trail = _number(claims, "trail", 0.0, MAX_TRAIL)
-    if not trail.is_integer():
-        raise ValueError("trail is not a whole number")
-    if trail * len(device_ids) > MAX_TRAIL_IN_ALL:
+    device_ids = claims["device_ids"] if "device_ids" in names else [claims["device_id"]]
+    try:
+        said = _GrantClaims.model_validate({**claims, "device_ids": device_ids})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise ValueError(f"{first['loc'][0]}: {first['msg']}") from None
+    if said.trail * len(said.device_ids) > MAX_TRAIL_IN_ALL:
         raise ValueError(f"trail times the number of devices is above {MAX_TRAIL_IN_ALL}")
-    return Grant(
-        aliases=neutral_aliases(device_ids, {}),
-        starts_at=optional(claims, "starts_at", parse_time, None),
-        fields=optional(claims, "fields", _fields, DEFAULT_FIELDS),
-        precision_m=precision,
-        delay_s=_number(claims, "delay_s", 0.0, MAX_DELAY_SECONDS),
-        trail=int(trail),
+    grant = Grant(
+        aliases=neutral_aliases(said.device_ids, {}),
+        starts_at=said.starts_at,
+        fields=frozenset(said.fields),
+        precision_m=said.precision_m,
+        delay_s=said.delay_s,
+        trail=int(said.trail),
     )
-
-
-def _number(claims: Mapping[str, Any], name: str, default: float, most: float) -> float:
-    def parse(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError("is not a number")  # noqa: TRY004 - a wrong value from outside, not a wrong call
-        if not 0 <= value <= most:
-            raise ValueError(f"is not from 0 to {most:g}")
-        return float(value)
-
-    return optional(claims, name, parse, default)
-
-
-def _device_id(value: object) -> str:
-    if not isinstance(value, str) or not is_device_id(value):
-        raise ValueError(f"is not a device id: use {DEVICE_ID_RULE}")
-    return value
-
-
-def _device_ids(value: object) -> tuple[str, ...]:
-    ids = _list(value, _device_id)
-    if not 1 <= len(ids) <= MAX_DEVICES:
-        raise ValueError(f"has not from 1 to {MAX_DEVICES} entries")
-    return ids
-
-
-def _fields(value: object) -> frozenset[str]:
-    names = frozenset(_list(value, text_value))
-    if not names <= set(FIELDS):
-        raise ValueError(f"knows only {', '.join(FIELDS)}")
-    return names
-
-
-def _label(value: object) -> str:
-    label = text_value(value)
-    if len(label) > MAX_LABEL_CHARS:
-        raise ValueError(f"has more than {MAX_LABEL_CHARS} characters")
-    return label
-
-
-def _list(value: object, parse: Callable[[object], _T]) -> tuple[_T, ...]:
-    if not isinstance(value, list):
-        raise ValueError("is not a list")  # noqa: TRY004 - a wrong value from outside, not a wrong call
-    return tuple(dict.fromkeys(map(parse, value)))
+    return Ticket(expires_at, None, grant, said.label)

@@ -147,7 +147,7 @@ async def test_a_refusal_quotes_no_value(store: StoredShares, changes: dict[str,
     """PostgreSQL's own error names the key that is there already; neither our text nor a traceback has it."""
     share = a_share()
     await store.insert(share)
-    with pytest.raises(StorageError, match="there already") as caught:
+    with pytest.raises(StorageError, match="exists already") as caught:
         await store.insert(replace(share, **changes))  # type: ignore[arg-type]
     told = "".join(traceback.format_exception(caught.value))
     assert share.code_hash not in told

@@ -43,8 +43,11 @@ STABLE_SECONDS: Final = 10.0
 class Door(Protocol):
     """The part of the handoff that the thread uses."""
 
-    def put(self, batch: list[Telemetry]) -> None: ...
-    def signal(self, state: UpstreamState) -> None: ...
+    def put(self, batch: list[Telemetry]) -> None:
+        """Hand over what one read brought, in order."""
+
+    def signal(self, state: UpstreamState) -> None:
+        """Hand over a change of the link."""
 
 
 @dataclass(slots=True)
@@ -85,6 +88,7 @@ class Consumer:
         self._lost = ""
 
     def start(self) -> None:
+        """Start the thread. Once only."""
         self._state.tick_at = time.monotonic()
         self._thread.start()
 
@@ -103,6 +107,7 @@ class Consumer:
             os.close(end)
 
     def statistics(self) -> ConsumerStatistics:
+        """A snapshot; from any thread."""
         state = self._state
         return ConsumerStatistics(
             alive=self._thread.is_alive(),

@@ -83,15 +83,19 @@ class LiftedSocket:
         return packet[:size]
 
     def send(self, data: bytes) -> int:
+        """As ``socket.send``."""
         return int(self._sock.send(data))
 
     def close(self) -> None:
+        """As ``socket.close``."""
         self._sock.close()
 
     def fileno(self) -> int:
+        """As ``socket.fileno``."""
         return int(self._sock.fileno())
 
     def setblocking(self, flag: bool) -> None:
+        """As ``socket.setblocking``."""
         self._sock.setblocking(flag)
 
 

@@ -232,7 +232,7 @@ async def test_revoke_does_not_depend_on_the_count(capsys: Capture) -> None:
         ((*CREATE, "--password-prompt", "--password-file", "f"), "not allowed with"),
         ((*CREATE, "--url", "ftp://x"), "http://host:port"),
         ((*CREATE, "--url", "http://me:secret@x"), "only scheme, host"),
-        ((*CREATE, "--token", "two words"), "no token has"),
+        ((*CREATE, "--token", "two words"), "not valid in a token"),
         (("list", "--status", "dead"), "dead"),
         (("show",), "ID"),
         (("show", "http://127.0.0.1/s/the-code"), "not the id of a share"),

@@ -82,7 +82,7 @@ async def test_stalled_client_gets_no_pings_on_top(lively: Bridge) -> None:
 @pytest.fixture
 async def impatient(start: StartBridge) -> Bridge:
     """A server that waits 0.3 s for a request head."""
-    return await start(limits=Limits(server=ServerLimits(request_head_seconds=0.3, sweep_seconds=0.1)))
+    return await start(limits=Limits(server=ServerLimits(request_head_seconds=0.3)))
 
 
 async def test_silent_connections_are_aborted(impatient: Bridge) -> None:
@@ -108,16 +108,16 @@ async def test_silent_connections_are_aborted(impatient: Bridge) -> None:
 
 async def test_stream_is_not_silent(start: StartBridge) -> None:
     """The time for a request is over with the first one: also for a socket that says nothing more."""
-    bridge = await start(limits=Limits(server=ServerLimits(request_head_seconds=2.0, sweep_seconds=0.1)))
+    bridge = await start(limits=Limits(server=ServerLimits(request_head_seconds=2.0)))
     client = await bridge.join()
-    await asyncio.sleep(2.2)  # longer than the time and a sweep
+    await asyncio.sleep(2.2)  # longer than the time
     assert await client.quiet() == []
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/nothing/there"])
 async def test_answered_connection_is_not_silent(start: StartBridge, path: str) -> None:
     """Whatever it asked for: it may ask again, for as long as a connection is kept."""
-    bridge = await start(limits=Limits(server=ServerLimits(request_head_seconds=2.0, sweep_seconds=0.1)))
+    bridge = await start(limits=Limits(server=ServerLimits(request_head_seconds=2.0)))
     client = await bridge.raw()
     first = (await client.request("HEAD", path, Upgrade=None, Connection=None))[0]
     await asyncio.sleep(2.2)
