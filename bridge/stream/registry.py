@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from bridge.core.rates import EPISODE_SECONDS
+from bridge.core.rates import Episodes
 from bridge.core.telemetry import Telemetry, UpstreamState
 from bridge.fanout.broker import Broker
 from bridge.protocol.closing import CloseReason
@@ -73,14 +73,13 @@ class Intake:
         self._broker = broker
         self._monotonic = monotonic
         self._late_messages = 0
-        self._quiet_until = 0.0
+        self._episodes = Episodes()
         self.publish: Callable[[Sequence[Telemetry]], None] = broker.publish
         self.upstream: Callable[[UpstreamState], None] = streams.upstream
 
     def lost(self, counts: Mapping[str, int], others: int) -> None:
         """Messages were dropped because the loop was late: a line in the log a minute, a ``gap`` for all concerned."""
         self._late_messages += sum(counts.values()) + others
-        if self._monotonic() >= self._quiet_until:
-            self._quiet_until = self._monotonic() + EPISODE_SECONDS
+        if self._episodes.due("late", self._late_messages, self._monotonic()):
             log.warning("The event loop was late: %d messages were dropped so far, see `gap`", self._late_messages)
         self._broker.lost(counts, others)
