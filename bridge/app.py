@@ -22,7 +22,7 @@ from bridge.core.errors import SettingsError
 from bridge.ingest.decoding import Decoder
 from bridge.ingest.decoding.json_decoder import JsonDecoder
 from bridge.ingest.handoff import Handoff
-from bridge.ingest.mqtt import Consumer, ConsumerOptions, Door, in_words
+from bridge.ingest.mqtt import Consumer, ConsumerLimits, ConsumerOptions, Door, in_words
 from bridge.ingest.mqtt.embedded import MQTT_VERSION, EmbeddedBroker
 from bridge.server.lifecycle import close_all, drain, open_listeners
 from bridge.server.limits import ServerLimits
@@ -53,6 +53,7 @@ class Server:
 class Limits:
     """The limits of each wing that no setting changes."""
 
+    consumer: ConsumerLimits = ConsumerLimits()
     server: ServerLimits = ServerLimits()
 
 
@@ -78,7 +79,7 @@ async def running(settings: Settings, logs: Logs | None = None, limits: Limits =
         handoff = Handoff(loop)
         handoff.open(hub)
         address, version = _mqtt(settings, stack)
-        consumer = consumer_of(consumer_options(settings, address, version), decoder, handoff)
+        consumer = consumer_of(consumer_options(settings, address, version), decoder, handoff, limits.consumer)
         shares = await stack.enter_async_context(sharing(hub)) if settings.share_keys else None
         operations = Operations(
             hub,
@@ -204,10 +205,12 @@ def _mqtt(settings: Settings, stack: AsyncExitStack) -> tuple[MqttAddress, str]:
     return embedded.address, MQTT_VERSION
 
 
-def consumer_of(options: ConsumerOptions, decoder: Decoder, door: Door) -> Consumer:
+def consumer_of(
+    options: ConsumerOptions, decoder: Decoder, door: Door, limits: ConsumerLimits = ConsumerLimits()
+) -> Consumer:
     """A consumer, not started. SettingsError when the authority's file cannot be used."""
     try:
-        return Consumer(options, decoder, door)
+        return Consumer(options, decoder, door, limits)
     except OSError as error:
         raise SettingsError([("BRIDGE_MQTT_CA_FILE", f"{options.ca_file} cannot be used: {in_words(error)}")]) from None
 

@@ -28,12 +28,16 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HandoffStatistics:
-    """``waiting`` and ``peak`` in messages, now and at most; ``dropped`` in messages since start."""
+    """``waiting`` and ``peak`` in messages, now and at most; ``dropped`` in messages since start.
+
+    ``waiting_bytes`` are those of the payloads that wait now.
+    """
 
     waiting: int
     limit: int
     peak: int
     dropped: int
+    waiting_bytes: int
 
 
 class Handoff:
@@ -110,7 +114,7 @@ class Handoff:
 
     def statistics(self) -> HandoffStatistics:
         with self._lock:
-            return HandoffStatistics(self._messages, self._max_messages, self._peak, self._dropped)
+            return HandoffStatistics(self._messages, self._max_messages, self._peak, self._dropped, self._bytes)
 
     def _drop_oldest(self) -> None:
         batch, size = self._batches.popleft()
