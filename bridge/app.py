@@ -22,8 +22,9 @@ from bridge.core.errors import SettingsError
 from bridge.ingest.decoding import Decoder
 from bridge.ingest.decoding.json_decoder import JsonDecoder
 from bridge.ingest.handoff import Handoff
-from bridge.ingest.mqtt import Consumer, ConsumerLimits, ConsumerOptions, Door, in_words
+from bridge.ingest.mqtt import Consumer, ConsumerOptions, Door, in_words
 from bridge.ingest.mqtt.embedded import MQTT_VERSION, EmbeddedBroker
+from bridge.ingest.mqtt.limits import ConsumerLimits
 from bridge.server.lifecycle import close_all, drain, open_listeners
 from bridge.server.limits import ServerLimits
 from bridge.server.listener import bind, raise_file_limit, tls_context

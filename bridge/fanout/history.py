@@ -25,7 +25,7 @@ class Remembered(NamedTuple):
     """Counts the messages of its device."""
     message: Telemetry
     received_monotonic: float
-    """Seconds of a clock that nobody sets."""
+    """Seconds of the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)

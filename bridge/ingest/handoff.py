@@ -45,7 +45,7 @@ class Handoff:
     HANDOFF_LOST_DEVICES devices by device.
 
     ``put`` and ``signal`` are for the thread, everything else is for the loop. After ``close`` both
-    return at once and do nothing, so a thread that is still running harms nobody.
+    return at once and do nothing, so a thread that is still running does no harm.
     """
 
     def __init__(

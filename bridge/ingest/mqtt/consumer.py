@@ -3,8 +3,8 @@
 It drives paho through its external-loop calls with ``selectors`` (epoll). paho's own loop waits with
 ``select.select``, which fails for ever once the process holds about 1,020 files: the first restart of
 the MQTT broker under so many WebSockets would end all data (eclipse-paho/paho.mqtt.python#819). No
-exception ends the thread: each is counted, the connection is dropped and made anew with full-jitter
-back-off.
+exception ends the thread: each is counted, the connection is closed and opened again with
+full-jitter back-off.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Consumer:
         if not self._stopping.is_set():
             os.write(self._wake[1], b"x")  # first: once ``_stopping`` is set the thread may close the pipe
             self._stopping.set()
-            if self._thread.ident is None:  # never started, so nobody else will
+            if self._thread.ident is None:  # never started, so the thread will not
                 self._close_pipe()
         if self._thread.is_alive():
             self._thread.join(timeout)
@@ -143,7 +143,7 @@ class Consumer:
                 self._state.causes["link_error"] += 1
                 self._lost = self._lost or in_words(error)
                 if not isinstance(error, OSError | MalformedPacketError):
-                    log.exception("The MQTT link failed in a way that nobody foresaw; it will be made anew")
+                    log.exception("The MQTT link failed unexpectedly; reconnecting")
             self._leave()
             self._pause()
         self._state.detail = "stopped"
@@ -220,7 +220,7 @@ class Consumer:
             raise TimeoutError(f"no answer to CONNECT or SUBSCRIBE within {self._limits.connect_seconds:g} s")
 
     def _leave(self) -> None:
-        """After every connection: no socket left behind, everyone told, once."""
+        """After every connection: close the socket and report the loss, once."""
         state = self._state
         was_up = state.granted
         state.connected = state.granted = False
