@@ -99,10 +99,10 @@ def parse(result: Mapping[str, Any]) -> Measurement:
     )
 
 
-def start_load(program: str, arguments: Sequence[str], core: int) -> subprocess.Popen[str]:
-    """Starts the load generator on ``core``."""
+def start_load(command: Sequence[str], core: int) -> subprocess.Popen[str]:
+    """Starts the load generator, or what takes its place, on ``core``."""
     return subprocess.Popen(
-        [program, *arguments],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,4 +1,4 @@
-"""What the parts of share links cost, each alone and hot: ``python bench/parts.py``.
+"""What decoding and the parts of share links cost, each alone and hot: ``python bench/parts.py``.
 
 CPU time of this process, the least of several tries: what else runs here makes a try slower, never faster.
 Sockets are fakes that take everything, so what is measured with viewers is the walk through them.
@@ -24,9 +24,9 @@ from bridge.access.paseto import KeyRing, generate_key
 from bridge.core.telemetry import Position, Telemetry
 from bridge.core.times import Timer, timestamp
 from bridge.fanout.broker import Broker
-from bridge.fanout.cohort import Cohort
 from bridge.fanout.history import LastKnown
 from bridge.fanout.outbox import OutboxLimits, Policy
+from bridge.fanout.rendering import PayloadRenderer, Selection
 from bridge.fanout.subscription import Subscription
 from bridge.ingest.decoding.json_decoder import JsonDecoder
 from bridge.settings import Settings
@@ -50,24 +50,12 @@ HOUR: Final = 3600.0
 Row = tuple[str, str]
 
 
-class _Socket:
-    """Takes everything at once."""
-
-    __slots__ = ()
-
-    def write(self, data: bytes) -> None: ...
-
-    def is_closing(self) -> bool:
-        return False
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-
 class _Owner:
+    """Of sockets that take everything at once: nothing is ever reported."""
+
     def overflowing(self, device_id: str) -> None: ...
     def overflowed(self) -> None: ...
-    def stalled(self) -> None: ...
+    def failed(self) -> None: ...
 
 
 def least_us(make: Callable[[], Callable[[], object]], count: int) -> float:
@@ -122,7 +110,7 @@ def _grant(number: int = 0, precision_m: float = 0.0) -> Grant:
 
 
 def _broker() -> Broker:
-    return Broker(LastKnown(), "epoch", clock=time.time, monotonic=time.monotonic, call_later=lambda *_: None)
+    return Broker(LastKnown(), clock=time.time, monotonic=time.monotonic, call_soon=lambda _: None)
 
 
 def _never(_seconds: float, _callback: Callable[[], None]) -> Timer:
@@ -130,15 +118,16 @@ def _never(_seconds: float, _callback: Callable[[], None]) -> Timer:
 
 
 def _channel(broker: Broker, grant: Grant) -> Channel:
-    channel = Channel(grant, call_later=_never, deliver=broker.deliver, on_arrival=lambda: None)
-    broker.attach(channel)
+    channel = Channel(grant, call_later=_never, turn=broker.render, on_arrival=lambda: None)
+    broker.keep(channel.selection)
     return channel
 
 
-def _subscriptions(count: int) -> Iterator[Subscription]:
+def _join(broker: Broker, selection: Selection, count: int) -> None:
+    """Sockets that take everything at once."""
     limits = OutboxLimits(100, 256 * 1024, Policy.LATEST)
     for _ in range(count):
-        yield Subscription(_Socket(), limits, _Owner())
+        broker.select(Subscription(lambda _: None, limits, _Owner(), broker.tally), selection)
 
 
 def _publish(broker: Broker, messages: list[Telemetry]) -> Callable[[], object]:
@@ -170,7 +159,7 @@ def _public(position: Position, grant: Grant) -> bytes:
 def _words(payloads: list[bytes]) -> Iterator[Row]:
     decode = _decoder().decode
     cost = least_us(lambda: lambda: [decode(TOPIC, payload, False) for payload in payloads], MESSAGES)
-    yield f"bytes to Telemetry, the DEVICE_ID envelope (mark: {TELEMETRY_US:.0f})", f"{cost:.2f}"
+    yield f"bytes to Telemetry, envelope format (mark: {TELEMETRY_US:.0f})", f"{cost:.2f}"
     cost = least_us(lambda: partial(_positions, _messages(payloads)), MESSAGES)
     yield "all of its position, when first asked for", f"{cost:.2f}"
     position = _messages(payloads)[0].position
@@ -200,11 +189,13 @@ def _turns(payloads: list[bytes]) -> Iterator[Row]:
     def watched(public: bool, count: int) -> Callable[[], Callable[[], object]]:
         def make() -> Callable[[], object]:
             broker = _broker()
-            channel: Cohort = _channel(broker, _grant()) if public else Cohort(frozenset((DEVICE,)))
-            if not public:
-                broker.attach(channel)
-            for subscription in _subscriptions(count):
-                broker.join(subscription, channel)
+            if public:
+                channel = _channel(broker, _grant())
+                channel.watched = True
+                selection = channel.selection
+            else:
+                selection = Selection(frozenset((DEVICE,)), PayloadRenderer("epoch"))
+            _join(broker, selection, count)
             return _publish(broker, _messages(payloads[:200]))
 
         return make

@@ -58,7 +58,7 @@ class Settings(ServerSettings, IngestSettings, AccessSettings, StreamSettings, S
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Where values come from, the strongest first."""
         assert isinstance(dotenv_settings, EnvSettingsSource)
-        # A .env is often shared with other programs; names of ours that do not exist are told by load_settings.
+        # A .env is often shared with other programs; names of ours that do not exist are reported by load_settings.
         dotenv_settings.env_vars = {
             name: value for name, value in dotenv_settings.env_vars.items() if name.upper() in _known_variables()
         }

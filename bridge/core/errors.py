@@ -1,4 +1,4 @@
-"""The exceptions that more than one module knows. A module may derive one of its own from BridgeError.
+"""The exceptions that more than one module knows. A module may derive its own from BridgeError.
 
 ::
 
@@ -60,7 +60,7 @@ class PayloadError(BridgeError):
 class TokenError(BridgeError):
     """A credential that is not accepted.
 
-    ``code`` is told to the client: ``token_required``, ``token_invalid``, ``token_expired``,
+    ``code`` goes to the client: ``token_required``, ``token_invalid``, ``token_expired``,
     ``token_not_yet_valid`` and what the part that refuses documents. ``detail`` is for the log only and
     never holds token text.
     """

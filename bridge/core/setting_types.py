@@ -17,7 +17,7 @@ def check_host(text: str) -> str:
     """A name or an address to listen on, without the brackets that IPv6 has in URLs."""
     host = text.strip().removeprefix("[").removesuffix("]")
     if not host:
-        raise ValueError("an address is needed: 127.0.0.1 for this machine only, 0.0.0.0 or :: for every interface")
+        raise ValueError("give an address: 127.0.0.1 for this machine only, 0.0.0.0 or :: for every interface")
     return host
 
 
@@ -68,7 +68,7 @@ def _overlap(first: list[str], second: list[str]) -> bool:
 def check_public_url(text: str) -> str:
     """An origin as ``check_origin`` returns it, or nothing."""
     if text == "null":
-        raise ValueError("null is no address; write it as https://telemetry.example.com")
+        raise ValueError("null is not an address; write it as https://telemetry.example.com")
     return check_origin(text) if text else text
 
 

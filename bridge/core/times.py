@@ -12,7 +12,7 @@ _MICROSECONDS: Final = 1_000_000
 _FIRST_TIME: Final = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * _MICROSECONDS
 
 _LAST_TIME: Final = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * _MICROSECONDS
-"""Beyond these a time could not be told to a client."""
+"""Beyond these a time cannot be written for a client."""
 
 # RFC 3339 section 5.6, "date-time", in two parts. [0-9] and not \d, which takes the digits of every script.
 _SECOND: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]")
@@ -45,7 +45,7 @@ def _second(text: str) -> int:
     try:
         at = datetime.fromisoformat(text.upper()).replace(tzinfo=UTC)
     except ValueError:
-        raise ValueError("is not a date of the calendar") from None
+        raise ValueError("is not a calendar date") from None
     return int(at.timestamp()) * _MICROSECONDS
 
 
@@ -66,4 +66,7 @@ def timestamp(at: float) -> str:
 
 
 class Timer(Protocol):
-    def cancel(self) -> None: ...
+    """What ``call_later`` of a loop returns."""
+
+    def cancel(self) -> None:
+        """The callback will not run. Idempotent."""

@@ -30,6 +30,8 @@ class Remembered(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HistoryStatistics:
+    """``devices`` now and at most, the bytes of their payloads, and how many devices were forgotten since start."""
+
     devices: int
     limit: int
     payload_bytes: int
@@ -89,13 +91,13 @@ class LastKnown:
             before, device.other = device.other, Remembered(sequence, number, message, received_monotonic)
         else:
             before = device.fix
-            taken_at = _taken_at(message, now)
+            at = taken_at(message, now)
             if before is not None:
                 known_at = min(device.taken_at, now)
-                repeats = taken_at == known_at and message.retained and not before.message.retained
-                if taken_at < known_at or repeats:
+                repeats = at == known_at and message.retained and not before.message.retained
+                if at < known_at or repeats:
                     return number
-            device.fix, device.taken_at = Remembered(sequence, number, message, received_monotonic), taken_at
+            device.fix, device.taken_at = Remembered(sequence, number, message, received_monotonic), at
         self._bytes += len(message.payload) - (len(before.message.payload) if before else 0)
         while len(self._devices) > self._max_devices or (self._bytes > self._max_bytes and len(self._devices) > 1):
             self._forget(next(iter(self._devices)))
@@ -113,6 +115,7 @@ class LastKnown:
         return self._device_ids
 
     def statistics(self) -> HistoryStatistics:
+        """Where things stand."""
         return HistoryStatistics(len(self._devices), self._max_devices, self._bytes, self._forgotten)
 
     def _first_number(self, monotonic: float) -> int:
@@ -131,10 +134,14 @@ class LastKnown:
         self._device_ids = None
 
 
-def _taken_at(message: Telemetry, now: float) -> float:
-    """When the fix of ``message`` was taken, as far as that can be believed."""
+def taken_at(message: Telemetry, now: float) -> float:
+    """When the fix of ``message``, received at ``now`` (wall-clock), was taken, as far as that can be believed.
+
+    Only to be compared: what cannot be believed at all counts as older than everything else. 0 without a fix.
+    """
     fix = message.fix
-    assert fix is not None
+    if fix is None:
+        return 0.0
     if fix.time is not None and fix.time > now + FUTURE_SECONDS:
         return _AHEAD
     if fix.time is None and message.retained:

@@ -29,7 +29,7 @@ class Routing:
 
     def add(self, cohort: Cohort) -> None:
         """From now on ``cohort`` wants what its selectors cover."""
-        for selector in cohort.selectors:
+        for selector in cohort.selection.device_ids:
             if "*" in selector:
                 self.patterns.add(selector, cohort)
             else:
@@ -38,7 +38,7 @@ class Routing:
 
     def discard(self, cohort: Cohort) -> None:
         """Undo one ``add``."""
-        for selector in cohort.selectors:
+        for selector in cohort.selection.device_ids:
             if "*" in selector:
                 self.patterns.discard(selector, cohort)
                 if not self.patterns:

@@ -19,11 +19,16 @@ from bridge.core.telemetry import Telemetry, UpstreamState
 
 
 class Receiver(Protocol):
-    """What stands on the loop's side of the door. None of these may block or raise."""
+    """What the handoff delivers to, on the loop. None of these may block or raise."""
 
-    def publish(self, batch: Sequence[Telemetry]) -> None: ...
-    def lost(self, counts: Mapping[str, int], others: int) -> None: ...
-    def upstream(self, state: UpstreamState) -> None: ...
+    def publish(self, batch: Sequence[Telemetry]) -> None:
+        """Messages in the order in which they arrived."""
+
+    def lost(self, counts: Mapping[str, int], others: int) -> None:
+        """Messages were dropped: by device, and those that could not be counted by device."""
+
+    def upstream(self, state: UpstreamState) -> None:
+        """The link to the MQTT broker came up or went down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,7 @@ class Handoff:
             self._wake()
 
     def statistics(self) -> HandoffStatistics:
+        """A snapshot; from any thread."""
         with self._lock:
             return HandoffStatistics(self._messages, self._max_messages, self._peak, self._dropped, self._bytes)
 

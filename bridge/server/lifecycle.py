@@ -21,7 +21,7 @@ from bridge.ingest.mqtt import Consumer
 from bridge.protocol.closing import CloseReason
 from bridge.server.limits import ServerLimits
 from bridge.server.listener import FileShortage, SilentConnections
-from bridge.stream.hub import Hub
+from bridge.stream.service import StreamService
 
 log = logging.getLogger("bridge.server.lifecycle")
 http_log = logging.getLogger("bridge.http")
@@ -69,7 +69,6 @@ async def open_listeners(
     app.on_response_prepare.append(_keep_nothing)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    stack.callback(silent.close)
     assert runner.server is not None  # made by setup()
     make_protocol = partial(silent.protocol, runner.server)
     options: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": limits.request_head_seconds} if tls else {}
@@ -83,12 +82,16 @@ async def open_listeners(
 
 
 async def _keep_nothing(_request: web.Request, response: web.StreamResponse) -> None:
-    """No answer is for a cache unless it says so, refusals by aiohttp itself included."""
+    """No cache may keep an answer that does not allow it, refusals by aiohttp itself included."""
     response.headers.setdefault("Cache-Control", "no-store")
 
 
 async def drain(
-    hub: Hub, consumer: Consumer, handoff: Handoff, listeners: Iterable[asyncio.Server], drain_seconds: float
+    streaming: StreamService,
+    consumer: Consumer,
+    handoff: Handoff,
+    listeners: Iterable[asyncio.Server],
+    drain_seconds: float,
 ) -> None:
     """Unready at once; no new connections; the consumer ends; 1001 to all together; then abort the rest.
 
@@ -96,18 +99,17 @@ async def drain(
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + drain_seconds - min(_RESERVE_SECONDS, drain_seconds / 2)
-    hub.admission.draining = True
+    streams = streaming.streams
+    streaming.admission.draining = True
     for server in listeners:
         server.close()
     await loop.run_in_executor(None, consumer.stop)
     handoff.close()
-    log.info("Draining: closing %d streams", len(hub.streams))
-    for stream in list(hub.streams):
-        stream.close(CloseReason.DRAINING)
-    while hub.streams and loop.time() < deadline:  # noqa: ASYNC110 - the end of 10,000 streams is no single event
+    log.info("Draining: closing %d streams", len(streams))
+    streams.close(CloseReason.DRAINING)
+    while streams and loop.time() < deadline:  # noqa: ASYNC110 - the end of 10,000 streams is no single event
         await asyncio.sleep(_LOOK_SECONDS)
-    for stream in list(hub.streams):
-        stream.abort()
+    streams.abort()
     await asyncio.sleep(0)
 
 

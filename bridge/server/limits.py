@@ -12,8 +12,6 @@ class ServerLimits:
     request_head_seconds: float = 10.0
     """From a connection that stands to a complete first request head, and for a TLS handshake. aiohttp has no such
     limit (Slowloris)."""
-    sweep_seconds: float = 1.0
-    """Between two looks at the connections without a complete request head: how far the time above may be exceeded."""
     silent_connections: int = 4096
     """Connections without a complete request head; the oldest makes room for the next. A TLS handshake does not count:
     it has a time-out, and the limit of open files."""

@@ -18,6 +18,7 @@ from aiohttp.typedefs import Handler
 from bridge.core.errors import StartError
 from bridge.core.limits import NOTSENT_LOWAT_BYTES, WRITE_SECONDS
 from bridge.core.rates import Episodes
+from bridge.core.timeouts import Timeouts
 from bridge.core.times import Timer
 from bridge.server.limits import ServerLimits
 
@@ -122,8 +123,8 @@ class FileShortage:
         self._failures += 1
         if self._episodes.due("files", self._failures, self._clock()):
             log.warning(
-                "Hardly any of the %d files that this process may open is left: new connections fail. Raise the limit "
-                "(ulimit -n, LimitNOFILE=, nofile) or lower BRIDGE_MAX_CONNECTIONS",
+                "Almost all of the %d files that this process may open are in use: new connections fail. Raise the "
+                "limit (ulimit -n, LimitNOFILE=, nofile) or lower BRIDGE_MAX_CONNECTIONS",
                 limit,
             )
 
@@ -157,14 +158,13 @@ class SilentConnections:
     ) -> None:
         """``clock`` is monotonic."""
         self._shortage = shortage
-        self._limits = limits
-        self._clock = clock
-        self._call_later = call_later
-        self._since: dict[Any, float] = {}
-        self._timer: Timer | None = None
+        self._most = limits.silent_connections
+        self._waiting: Timeouts[Any] = Timeouts(
+            limits.request_head_seconds, self._abort, monotonic=clock, call_later=call_later
+        )
 
     def __len__(self) -> int:
-        return len(self._since)
+        return len(self._waiting)
 
     def protocol(self, make_http: Callable[[], Any]) -> asyncio.Protocol:
         """The protocol for one more connection: what ``create_server`` calls. ``make_http`` makes aiohttp's for it."""
@@ -176,11 +176,11 @@ class SilentConnections:
             self._shortage.accepted(sock.fileno())
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
-        self._since[protocol] = self._clock()
-        if len(self._since) > self._limits.silent_connections:
-            self._abort(next(iter(self._since)))
-        if self._timer is None:
-            self._timer = self._call_later(self._limits.sweep_seconds, self._sweep)
+        self._waiting.add(protocol)
+        if len(self._waiting) > self._most:
+            oldest = next(iter(self._waiting))
+            self._waiting.discard(oldest)
+            self._abort(oldest)
 
     @web.middleware
     def heard(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
@@ -188,22 +188,11 @@ class SilentConnections:
 
         Not a coroutine: that would be one more for as long as the handler runs.
         """
-        self._since.pop(request.protocol, None)
+        self._waiting.discard(request.protocol)
         return handler(request)
 
-    def close(self) -> None:
-        """Stop looking. Idempotent."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _sweep(self) -> None:
-        too_old = self._clock() - self._limits.request_head_seconds
-        for protocol in [protocol for protocol, since in self._since.items() if since <= too_old]:
-            self._abort(protocol)
-        self._timer = self._call_later(self._limits.sweep_seconds, self._sweep) if self._since else None
-
-    def _abort(self, protocol: Any) -> None:
-        del self._since[protocol]
+    @staticmethod
+    def _abort(protocol: Any) -> None:
         transport = protocol.transport  # None: it has gone by itself
         if transport is not None and transport.get_protocol() is protocol:
             transport.abort()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
+import os
+import select
 import sys
 import threading
 from collections import deque
-from datetime import UTC, datetime
-from typing import Final, TextIO
+from typing import Any, Final
 
 from bridge.access.redaction import redact
 from bridge.core.limits import LOG_RECORDS
+from bridge.core.times import timestamp
 
 WRITE_EVERY_SECONDS: Final = 0.05
 """Longest time that a line waits for company."""
+STDOUT: Final = 1
+"""Its descriptor."""
+STOP_SECONDS: Final = 1.0
+"""What a blocked stdout gets at the end."""
 MAX_LINE_CHARS: Final = 2000
 """One line, also one of a traceback."""
 
@@ -48,11 +53,12 @@ class BoundedHandler(logging.Handler):
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-11-20T10:30:00.123Z WARNING bridge.session: …`` on one line, control characters escaped."""
+    """``2026-11-20T10:30:00.123Z WARNING bridge.stream.session: …`` on one line, control characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return f"{at} {record.levelname} {record.name}: {_clean(record.getMessage())}{self._trace(record)}"
+        """The whole text of one record."""
+        text = _clean(record.getMessage()) + self._trace(record)
+        return f"{timestamp(record.created)} {record.levelname} {record.name}: {text}"
 
     def _trace(self, record: logging.LogRecord) -> str:
         """Line by line: what an exception says may come from a stranger, and must not look like a line of ours."""
@@ -65,8 +71,9 @@ class JsonFormatter(TextFormatter):
     """One JSON object per line: ``at``, ``level``, ``logger``, ``message`` and, for a bug, ``traceback``."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The object."""
         line = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "at": timestamp(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": _clean(record.getMessage()),
@@ -82,23 +89,30 @@ class Logs:
 
     The thread wakes once for all lines of WRITE_EVERY_SECONDS: a wake-up for each would cost more than
     the line, and every stream that opens or ends writes one.
+
+    It writes to a descriptor and leaves ``sys.stdout`` alone: a thread that blocks inside that stream holds its lock,
+    and an interpreter that cannot have the lock aborts in its last flush (``_enter_buffered_busy``). Lines are UTF-8
+    in any locale; JSON that is exchanged has to be (RFC 8259 §8.1).
     """
 
-    def __init__(self, level: str, style: str, stream: TextIO | None = None) -> None:
-        """``style`` is ``text`` or ``json``; ``stream`` is stdout where none is given."""
+    def __init__(self, level: str, style: str, descriptor: int = STDOUT) -> None:
+        """``style`` is ``text`` or ``json``. ``descriptor`` stays the caller's: the thread writes to a copy."""
         self._handler = BoundedHandler()
         self._formatter = JsonFormatter() if style == "json" else TextFormatter()
-        self._stream = stream or sys.stdout
-        if isinstance(self._stream, io.TextIOWrapper):  # LANG=C would lose every line beside one with an é
-            self._stream.reconfigure(errors="backslashreplace")
+        closed = descriptor == STDOUT and sys.__stdout__ is None  # started without one: by now 1 may be any file
+        self._descriptor = os.open(os.devnull, os.O_WRONLY) if closed else os.dup(descriptor)
         self._level = level
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
 
     def start(self) -> None:
+        """From now on every logger writes here."""
         root = logging.getLogger()
         root.handlers[:] = [self._handler]
         root.setLevel(self._level)
+        # What Python itself would print to stderr, which can be blocked as well, and where no token is taken out.
+        logging.captureWarnings(True)
+        threading.excepthook = sys.unraisablehook = _log_uncaught
         # aiohttp warns of every subprotocol that is not ours, and quotes it: a token may be among them.
         logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
         # What no line shows need not be found out (Python's logging HOWTO, "Optimization").
@@ -106,11 +120,12 @@ class Logs:
         logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
         self._thread.start()
 
-    def stop(self) -> None:
-        """Bounded: a blocked stdout gets no more than one second."""
+    def stop(self, seconds: float = STOP_SECONDS) -> bool:
+        """Whether all that waited was written in ``seconds``. The process may end either way."""
         self._stopping.set()
         self._handler.waiting.set()
-        self._thread.join(1.0)
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def dropped(self) -> int:
         """Lines that were lost because stdout was blocked."""
@@ -124,10 +139,21 @@ class Logs:
             waiting.clear()
             lines = [self._line(records.popleft()) for _ in range(len(records))]
             try:
-                self._stream.write("".join(lines))
-                self._stream.flush()
-            except (OSError, ValueError):  # stdout is gone; there is nowhere to say so
+                self._write("".join(lines).encode(errors="backslashreplace"))
+            except OSError:  # stdout is gone; there is nowhere to say so
                 self._handler.dropped += len(lines)
+        os.close(self._descriptor)
+
+    def _write(self, data: bytes) -> None:
+        """All of ``data``, for as long as that takes. OSError when nobody will read any more."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:  # another process that has this stdout made it non-blocking
+                writable = select.poll()
+                writable.register(self._descriptor, select.POLLOUT)
+                writable.poll()
 
     def _line(self, record: logging.LogRecord) -> str:
         """The text of one record. A bug in formatting costs that line, not the thread and all lines after it."""
@@ -143,3 +169,8 @@ def _clean(text: str) -> str:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= MAX_LINE_CHARS else text[:MAX_LINE_CHARS] + "…"
+
+
+def _log_uncaught(failure: Any) -> None:
+    """The bug that ended a thread, or that a destructor had (``threading.excepthook``, ``sys.unraisablehook``)."""
+    logging.getLogger("bridge").error("Uncaught", exc_info=failure[:3])

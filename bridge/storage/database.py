@@ -72,7 +72,7 @@ class Database:
             with self._engine.begin() as connection:
                 result = work(connection)
                 if self._worker.is_given_up():  # a database that hung is back: undo what was answered as failed
-                    raise StorageError("it came too late, and was not done")
+                    raise StorageError("the database answered too late; this was not done")
         except IntegrityError as error:  # the database is well
             raise StorageError(explain(error)) from None
         except SQLAlchemyError as error:

@@ -22,7 +22,7 @@ MIGRATION_LOCK: Final = 0x7368_6172_6573
 """The advisory lock under which nodes that start together migrate one after another: "shares" in ASCII, as the first
 release had it."""
 _MODE: Final = 0o600
-"""Of a file that we create: it holds hashes of passwords, and where somebody's journey goes."""
+"""Of a file that we create: it holds hashes of passwords, and where someone's journey goes."""
 
 
 def open_database(url: str, schemas: Sequence[Schema], limits: StorageLimits) -> Engine:

@@ -1,4 +1,4 @@
-"""One thread that does one thing after another, for callers on the event loop."""
+"""One thread that does blocking work in order, for callers on the event loop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -17,17 +18,15 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
+@dataclass(slots=True)
 class _Job:
-    __slots__ = ("abandoned", "begin_deadline", "future", "given_up", "work")
-
-    def __init__(self, work: Callable[[], Any], future: asyncio.Future[Any], begin_deadline: float) -> None:
-        self.work = work
-        self.future = future
-        self.begin_deadline = begin_deadline
-        self.abandoned = False
-        """Nobody waits for it any more."""
-        self.given_up = False
-        """The caller was told that it failed."""
+    work: Callable[[], Any]
+    future: asyncio.Future[Any]
+    begin_deadline: float
+    abandoned: bool = False
+    """No caller waits for it any more."""
+    given_up: bool = False
+    """The caller got an error."""
 
 
 class Worker:
@@ -75,7 +74,7 @@ class Worker:
         try:
             await self._answer(last, float("inf"), 2 * self._limits.close_seconds)
         except StorageError as error:
-            _log.warning("the database is left as it is: %s", error)
+            _log.warning("the database was not closed in order: %s", error)
         finally:
             self._jobs.put(None)
 
@@ -100,7 +99,7 @@ class Worker:
         self._waiting -= 1
         if job.abandoned:
             if error is not None:
-                _log.warning("what a caller did not wait for has failed: %s", error)
+                _log.warning("a database operation failed after its caller had gone: %s", error)
         elif error is not None:
             job.future.set_exception(error)
         else:
@@ -109,7 +108,7 @@ class Worker:
     # --- on the thread ---------------------------------------------------------------------------------
 
     def is_given_up(self) -> bool:
-        """For work to ask before its last step: whether its caller was told already that it failed."""
+        """For work to ask before its last step: whether its caller has got an error already."""
         return self._running is not None and self._running.given_up
 
     def _run(self) -> None:
@@ -121,9 +120,9 @@ class Worker:
                 return
 
     def _outcome(self, job: _Job) -> tuple[object, Exception | None]:
-        # What ends the store has no bound of its own: it must come after everything else.
+        # What closes the database has no deadline: it must come after everything else.
         if time.monotonic() > min(job.begin_deadline, self._last_begin) and job.begin_deadline != float("inf"):
-            return None, StorageError("the database is too slow: this was not begun")
+            return None, StorageError("the database is too slow: this was not started")
         self._running = job
         try:
             return job.work(), None

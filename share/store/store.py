@@ -33,27 +33,29 @@ class Store:
     # --- reading ---------------------------------------------------------------------------------------
 
     async def load_open(self, now: float) -> Shares:
-        """Those that are upcoming or active at ``now``, in no order.
+        """The shares that are upcoming or active at ``now``, in no order.
 
-        One that this release cannot read is left out, here and in ``list``, with a line in the log: a single
-        share must not keep a server from starting.
+        A share that this release cannot read is left out, here and in ``list``, with a line in the log: a single one
+        must not keep a server from starting.
         """
         query = select(shares).where(_is_open(now))
         return await self._database.run(lambda connection: _readable(connection.execute(query).mappings()))
 
     async def by_id(self, share_id: str) -> Share | None:
+        """The share with this id, open or not. StorageError also when this release cannot read it."""
         found = await self._shares(select(shares).where(shares.c.id == share_id))
         return found[0] if found else None
 
     async def by_code_hash(self, code_hash: str) -> Share | None:
+        """The share whose code has this hash; otherwise as ``by_id``."""
         found = await self._shares(select(shares).where(shares.c.code_hash == code_hash))
         return found[0] if found else None
 
     async def list(self, owner: str | None, status: Status | None, now: float, limit: int, after: str | None) -> Shares:
         """At most ``limit`` of them, the newest first; of the same moment the greater id first.
 
-        ``owner`` and ``status`` (at ``now``) narrow the choice, None does not. ``after`` is the id of the page
-        before's last one; after one that is not there, or not this owner's, comes nothing.
+        ``owner`` and ``status`` (at ``now``) narrow the choice unless None. ``after`` is the id of the last share
+        of the page before; after an id that is unknown, or not this owner's, comes nothing.
         """
         newest_first = (shares.c.created_at.desc(), shares.c.id.desc())
 
@@ -71,7 +73,7 @@ class Store:
         def work(connection: Connection) -> Shares:
             found: Shares = []
             mark = after
-            while True:  # once, but for rows that are passed over: a page must not look like the last for them
+            while True:  # once, unless rows are skipped: they must not make a page look like the last
                 rows = connection.execute(page(mark)).mappings().all()
                 found += _readable(rows)
                 if len(rows) < limit or len(found) >= limit:
@@ -83,13 +85,13 @@ class Store:
     # --- writing ---------------------------------------------------------------------------------------
 
     async def insert(self, share: Share) -> None:
-        """Keep a new one. StorageError also when its id or code_hash is there already."""
+        """Store a new share. StorageError also when its id or code_hash exists already."""
         row = to_row(share)
         await self._database.run(lambda connection: connection.execute(insert(shares), row))
 
     async def replace(self, share: Share) -> None:
-        """Make every column that of ``share`` but ``viewers_total``, which only ``add_viewers`` moves: whoever
-        changes a share need not know what was counted meanwhile. GoneError when it is not there, or has
+        """Store every column of ``share`` but ``viewers_total``, which only ``add_viewers`` changes: the caller need
+        not know what was counted meanwhile. GoneError when it is not there, or has
         ended: what another process has revoked stays revoked."""
         row = to_row(share)
         del row["viewers_total"]
@@ -97,12 +99,12 @@ class Store:
         def work(connection: Connection) -> None:
             goes_on = and_(shares.c.id == share.id, shares.c.ended_at.is_(None))
             if connection.execute(update(shares).where(goes_on).values(row)).rowcount != 1:
-                raise GoneError(f"share {share.id} is over, or is not in the database")
+                raise GoneError(f"share {share.id} has ended, or is not in the database")
 
         await self._database.run(work)
 
     async def add_viewers(self, counts: Mapping[str, int]) -> None:
-        """Add to ``viewers_total`` by id. Ids that are not there are passed over."""
+        """Add to ``viewers_total`` by id. Unknown ids are skipped."""
         rows = [{"share": share_id, "more": count} for share_id, count in sorted(counts.items())]
         if not rows:
             return
@@ -114,9 +116,9 @@ class Store:
         await self._database.run(lambda connection: connection.execute(statement, rows))
 
     async def purge(self, before: float) -> int:
-        """Delete those that were over before then: by ``ended_at``, else by ``ends_at``. Returns how many."""
-        over = func.coalesce(shares.c.ended_at, shares.c.ends_at) < before
-        return await self._database.run(lambda connection: connection.execute(delete(shares).where(over)).rowcount)
+        """Delete the shares that had ended by ``before``: by ``ended_at``, else by ``ends_at``. Returns how many."""
+        old = func.coalesce(shares.c.ended_at, shares.c.ends_at) < before
+        return await self._database.run(lambda connection: connection.execute(delete(shares).where(old)).rowcount)
 
     async def _shares(self, query: Select[Any]) -> Shares:
         return await self._database.run(
@@ -130,7 +132,7 @@ def _readable(rows: Iterable[RowMapping]) -> Shares:
         try:
             found.append(from_row(row))
         except StorageError as error:
-            _log.warning("passed over: %s", error)
+            _log.warning("skipped: %s", error)
     return found
 
 

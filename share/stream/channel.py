@@ -1,7 +1,7 @@
 """The way from one device's telemetry to what the viewers of one grant see.
 
-A channel is a cohort of the broker: it gets the raw messages of its devices, once for all its viewers,
-and writes what it has made of them. Nothing of a message but what the grant permits leaves this module.
+A channel renders a cohort of the broker: it gets the telemetry of its devices, once for all its viewers,
+and gives what it has made of it. Nothing of a message but what the grant permits leaves this module.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from bridge.core.geo import distance_m
 from bridge.core.limits import FUTURE_SECONDS
-from bridge.core.telemetry import Fix, Position, Telemetry
+from bridge.core.telemetry import Kind, Position, Telemetry
 from bridge.core.times import Timer
-from bridge.fanout.cohort import Cohort
-from bridge.fanout.subscription import Entry, Subscription
+from bridge.fanout.rendering import Entry, Message, Selection
+from bridge.protocol.frames import event_frame
 from share.model.grant import Grant
 from share.stream.projection import project, public_frame
 
@@ -68,8 +68,8 @@ class _Device:
         return (*self.trail, self.last) if self.last is not None else ()
 
 
-class Channel(Cohort):
-    """Everything on the loop; ``flush`` is called by the broker.
+class Channel:
+    """A ``Renderer`` of the broker's: everything on the loop.
 
     A position is not shown when it was received or measured before the grant's start, when it is older
     than one that was taken before, or repeats it. Its time is the device's, but never later than when it
@@ -80,8 +80,8 @@ class Channel(Cohort):
     """
 
     __slots__ = (
-        "_call_later", "_deliver", "_devices", "_epoch", "_grant", "_most_held", "_on_arrival", "_ready",
-        "_sequence", "_timer",
+        "_call_later", "_devices", "_epoch", "_grant", "_most_held", "_on_arrival", "_ready", "_sequence", "_timer",
+        "_turn", "selection", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -89,18 +89,21 @@ class Channel(Cohort):
         grant: Grant,
         *,
         call_later: Callable[[float, Callable[[], None]], Timer],
-        deliver: Callable[[Channel], None],
+        turn: Callable[[Selection], None],
         on_arrival: Callable[[], None],
     ) -> None:
-        """``deliver`` is the broker's: it calls ``flush`` when a delay has passed.
+        """``turn`` is the broker's ``render``: it makes a turn when a delay has passed.
 
         ``on_arrival`` is called once, in a turn of its own, when every device was shown at the destination
         of a grant with ``end_on_arrival``.
         """
-        super().__init__(frozenset(grant.device_ids))
+        self.selection = Selection(frozenset(grant.device_ids), self)
+        """What the broker has to keep, and viewers to select."""
+        self.watched = False
+        """Whether there are viewers: most shares are open for hours and watched for minutes."""
         self._grant = grant
         self._call_later = call_later
-        self._deliver = deliver
+        self._turn = turn
         self._on_arrival: Callable[[], None] | None = on_arrival if grant.end_on_arrival else None
         self._devices = {device_id: _Device(alias, grant.trail) for device_id, alias in grant.aliases}
         self._epoch = secrets.token_hex(EPOCH_BYTES)
@@ -124,16 +127,13 @@ class Channel(Cohort):
         """Alias and newest public position, as JSON, of each device."""
         return [(device.alias, device.last[1] if device.last else None) for device in self._devices.values()]
 
-    def show(self, subscription: Subscription) -> None:
-        """Let a new member have the trails and last positions, as fast as it takes them.
+    def known(self) -> Iterator[Sequence[bytes]]:
+        """The trails and last positions, for a new viewer's subscription to ``show``.
 
         What comes live meanwhile may reach it before, and is then shown once more in its place, with the same
-        id: the last that it is shown of a device is always the newest.
+        id: the last that it is shown of a device is always the newest. Never a whole trail at once: it is several
+        times what a socket may have waiting.
         """
-        subscription.sweep(self._replay())
-
-    def _replay(self) -> Iterator[Sequence[bytes]]:
-        """Never a whole trail at once: it is several times what a socket may have waiting."""
         for device in self._devices.values():
             shown = 0
             while True:
@@ -146,19 +146,25 @@ class Channel(Cohort):
     def _id(self, sequence: int) -> str:
         return f"{self._epoch}-{sequence}"
 
-    # --- what comes ---------------------------------------------------------------------------------------
+    # --- Renderer -----------------------------------------------------------------------------------------
 
-    def flush(self, now: float, monotonic: float) -> list[Subscription]:
-        raw, self.entries = self.entries, []
-        for message, _ in raw:
-            self.take(message, now, monotonic)
+    def render(self, turn: Sequence[Message], now: float, monotonic: float) -> Sequence[Entry]:
+        """The public positions among ``turn``, and those whose delay has passed."""
+        for message in turn:
+            self.take(message.telemetry, now, monotonic)
         if self._grant.delay_s and self._timer is None:
             self._release(monotonic)
-        self.entries, self._ready = self._ready, self.entries
-        return super().flush(now, monotonic) if self.entries else []
+        ready, self._ready = self._ready, []
+        return ready
+
+    def event(self, name: str, data: Mapping[str, Any]) -> bytes:
+        """A text frame."""
+        return event_frame(name, data)
+
+    # --- what comes ---------------------------------------------------------------------------------------
 
     def take(self, message: Telemetry, now: float, monotonic: float) -> None:
-        """Show ``message`` with the next flush, or when its delay has passed, if it is fit to be shown.
+        """Show ``message`` with the next turn, or when its delay has passed, if it is fit to be shown.
 
         ``now`` is when it came, by the wall clock. A retained message is older: only its own time says when
         it is from. One without, or with one that cannot be since it lies ahead of ours, is shown to nobody whose
@@ -200,9 +206,9 @@ class Channel(Cohort):
             device.trail.append(device.last)
             device.trail_place = device.place
         device.last, device.place = (self._sequence, shown.body), (shown.lat, shown.lon)
-        if self.members:  # most shares are open for hours and watched for minutes
+        if self.watched:
             frame = public_frame(self._id(self._sequence), device.alias, shown.body, replay=False)
-            self._ready.append((Telemetry(device.alias, b"", fix=Fix(shown.lat, shown.lon)), frame))
+            self._ready.append(Entry(device.alias, Kind.POSITION, frame, exact.time or 0.0))
         self._look_for_arrival(device, exact)
 
     def _is_apart(self, device: _Device) -> bool:
@@ -239,14 +245,14 @@ class Channel(Cohort):
 
     def _woken(self) -> None:
         self._timer = None
-        self._deliver(self)
+        self._turn(self.selection)
 
     def close(self) -> None:
         """Nothing is shown any more."""
         self._on_arrival = None
         if self._timer is not None:
             self._timer.cancel()
-        self.entries, self._ready = [], []
+        self._ready = []
         for device in self._devices.values():
             device.held.clear()
             device.trail.clear()

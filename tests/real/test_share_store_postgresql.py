@@ -147,7 +147,7 @@ async def test_a_refusal_quotes_no_value(store: StoredShares, changes: dict[str,
     """PostgreSQL's own error names the key that is there already; neither our text nor a traceback has it."""
     share = a_share()
     await store.insert(share)
-    with pytest.raises(StorageError, match="there already") as caught:
+    with pytest.raises(StorageError, match="exists already") as caught:
         await store.insert(replace(share, **changes))  # type: ignore[arg-type]
     told = "".join(traceback.format_exception(caught.value))
     assert share.code_hash not in told
@@ -268,4 +268,4 @@ async def test_tables_of_another_program_are_left_alone(url: str) -> None:
     """A database that has a table of this name, and not from us, is not taken over."""
     with psycopg.connect(url) as other:
         other.execute("CREATE TABLE shares (ticker text)")
-    assert "use a database of its own" in await refused(url)
+    assert "use a separate database" in await refused(url)

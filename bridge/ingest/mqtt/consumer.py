@@ -47,8 +47,11 @@ def _jitter(failures: int, base: float, cap: float) -> float:
 class Door(Protocol):
     """The part of the handoff that the thread uses."""
 
-    def put(self, batch: list[Telemetry]) -> None: ...
-    def signal(self, state: UpstreamState) -> None: ...
+    def put(self, batch: list[Telemetry]) -> None:
+        """Hand over what one read brought, in order."""
+
+    def signal(self, state: UpstreamState) -> None:
+        """Hand over a change of the link."""
 
 
 @dataclass(slots=True)
@@ -99,6 +102,7 @@ class Consumer:
         self._lost = ""
 
     def start(self) -> None:
+        """Start the thread. Once only."""
         self._state.tick_at = time.monotonic()
         self._thread.start()
 
@@ -117,6 +121,7 @@ class Consumer:
             os.close(end)
 
     def statistics(self) -> ConsumerStatistics:
+        """A snapshot; from any thread."""
         state = self._state
         return ConsumerStatistics(
             alive=self._thread.is_alive(),

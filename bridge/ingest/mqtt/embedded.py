@@ -41,6 +41,7 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str:
+        """Where it listens, for clients on this machine."""
         return f"mqtt://{self.address}"
 
     def start(self) -> None:

@@ -20,7 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from bridge.core.addresses import MqttAddress
-from bridge.core.limits import READ_BYTES
+from bridge.core.limits import MQTT_READ_BYTES
 from bridge.ingest.mqtt.limits import ConsumerLimits
 from bridge.ingest.mqtt.options import ConsumerOptions
 from bridge.ingest.mqtt.packets import Publish, PublishLifter
@@ -49,7 +49,7 @@ class LiftedSocket:
         Raises OSError when the connection broke and MalformedPacketError when the stream is no MQTT.
         """
         try:
-            data = self._sock.recv(READ_BYTES)
+            data = self._sock.recv(MQTT_READ_BYTES)
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return []
         if not data:
@@ -82,15 +82,19 @@ class LiftedSocket:
         return packet[:size]
 
     def send(self, data: bytes) -> int:
+        """As ``socket.send``."""
         return int(self._sock.send(data))
 
     def close(self) -> None:
+        """As ``socket.close``."""
         self._sock.close()
 
     def fileno(self) -> int:
+        """As ``socket.fileno``."""
         return int(self._sock.fileno())
 
     def setblocking(self, flag: bool) -> None:
+        """As ``socket.setblocking``."""
         self._sock.setblocking(flag)
 
 

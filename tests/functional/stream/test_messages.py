@@ -127,22 +127,22 @@ async def test_large_snapshot_comes_whole_and_lets_others_live(bridge: Bridge) -
 async def test_upstream_is_told_when_it_goes_and_comes(bridge: Bridge) -> None:
     """Clients learn that telemetry cannot arrive; those who connect meanwhile learn it after hello."""
     client = await bridge.watch()
-    bridge.hub.upstream(UpstreamState.DOWN)
+    bridge.streaming.intake.upstream(UpstreamState.DOWN)
     assert await client.expect("upstream") == {"state": "down"}
     late = await bridge.connect("/api/v1/ws", bridge.token())
     await late.expect("hello")
     assert await late.expect("upstream") == {"state": "down"}
-    bridge.hub.upstream(UpstreamState.UP)
+    bridge.streaming.intake.upstream(UpstreamState.UP)
     for each in (client, late):
         assert await each.expect("upstream") == {"state": "up"}
-    bridge.hub.upstream(UpstreamState.UP)
+    bridge.streaming.intake.upstream(UpstreamState.UP)
     assert await client.quiet() == []
 
 
 async def test_messages_lost_before_the_fan_out_are_told_as_a_gap(bridge: Bridge) -> None:
     """What the handoff had to drop reaches the subscribers of those devices as a count, and nobody else."""
     client, other = await bridge.watch("A"), await bridge.watch("B")
-    bridge.hub.lost({"A": 3, "X": 2}, 0)
+    bridge.streaming.intake.lost({"A": 3, "X": 2}, 0)
     gap = await client.expect("gap")
     assert (gap["count"], gap["dropped"], gap["conflated"], gap["devices"]) == (3, 3, 0, {"A": 3})
     assert gap["since"].endswith("Z")

@@ -89,7 +89,7 @@ async def test_work_that_waited_too_long_is_not_begun(gate: threading.Event) -> 
     worker, done = Worker("test-worker", StorageLimits(begin_seconds=0.0)), []
     [first, second] = [asyncio.create_task(worker.run(lambda: done.append(1))) for _ in range(2)]
     for task in (first, second):
-        with pytest.raises(StorageError, match="not begun"):
+        with pytest.raises(StorageError, match="not started"):
             await task
     assert done == []
     await worker.close(lambda: None)
@@ -125,7 +125,7 @@ async def test_what_a_cancelled_caller_asked_for_is_done(
     assert await worker.run(lambda: 7) == 7
     assert done == ["begun"]
     assert [record.getMessage() for record in caplog.records] == [
-        "what a caller did not wait for has failed: the disk is full"
+        "a database operation failed after its caller had gone: the disk is full"
     ]
     await worker.close(lambda: None)
 
@@ -169,7 +169,7 @@ async def test_what_waits_too_long_at_the_end_is_refused(gate: threading.Event) 
     closing = asyncio.create_task(worker.close(lambda: order.append("closed")))
     await asyncio.sleep(0)
     gate.set()
-    with pytest.raises(StorageError, match="not begun"):
+    with pytest.raises(StorageError, match="not started"):
         await second
     await asyncio.gather(first, closing)
     await worker.close(lambda: order.append("closed twice"))

@@ -13,9 +13,11 @@ import aiohttp
 from aiohttp import web
 
 from bridge.access.paseto import KeyRing, generate_key
+from bridge.app import Limits
 from bridge.core.telemetry import Telemetry
 from share.model.draft import Draft
 from share.model.grant import Grant
+from share.model.limits import ShareLimits
 from share.model.share import Share
 from share.service import Sharing, sharing
 from tests.functional.stream.clients import Client
@@ -28,6 +30,8 @@ SHARE_RING: Final = KeyRing([SHARE_KEY])
 SECRETS.add(SHARE_KEY)
 INIT: Final = "/api/v1/public/share-location/init"
 STREAM: Final = "/api/v1/public/share-location/stream"
+QUICK: Final = ShareLimits(password_memory_kib=64)
+"""What a hash costs is not what is tried here."""
 FILE: Final = "sqlite:///shares.sqlite3"
 """A database in the test's own folder, for what outlives a server; the others have theirs in memory, which is quick."""
 
@@ -57,12 +61,13 @@ class SharingBridge(Bridge):
 
     sharing: Sharing
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**({"share_keys": SHARE_KEY, "database_url": "sqlite://"} | settings))
+    def __init__(self, *, limits: ShareLimits = QUICK, **settings: Any) -> None:
+        shared = {"share_keys": SHARE_KEY, "database_url": "sqlite://"}
+        super().__init__(limits=Limits(share=limits), **(shared | settings))
 
     async def furnish(self, app: web.Application) -> None:
-        self.sharing = await self._stack.enter_async_context(sharing(self.hub))
-        app.add_routes(self.sharing.routes())
+        self.sharing = await self._stack.enter_async_context(sharing(self.settings, self.streaming, self.limits.share))
+        app.add_routes(self.sharing.routes)
 
     async def wait_empty(self) -> None:
         """Open shares have their channels in the broker; those apart, nothing may be left."""
@@ -70,25 +75,25 @@ class SharingBridge(Bridge):
             share = self.sharing.links.find_open(share_id)
             assert share is not None
             await self.sharing.links.revoke(share)
-        rooms = self.sharing._rooms
+        rooms = self.sharing.rooms
         for room in [room for room in rooms._elsewhere.values() if not room.viewers]:
             rooms._close(room)  # it would stay for a while
         await super().wait_empty()
 
     def remains(self) -> dict[str, object]:
-        broker = self.hub.broker
+        broker = self.streaming.broker
         held: dict[str, object] = {
             "lasting": len(broker._lasting),
             "routing": len(broker._routing),
-            "rooms": len(self.sharing._rooms),
-            "viewers": self.sharing.desk.viewers,
+            "rooms": len(self.sharing.rooms),
+            "viewers": self.sharing.entry.viewers,
         }
         return {**super().remains(), **{name: value for name, value in held.items() if value}}
 
     def stop_monotonic(self) -> None:
         """From now on no time passes for rates: who is slow would earn more tries."""
-        now = self.hub.monotonic()
-        self.hub.monotonic = lambda: now
+        now = self.streaming.monotonic()
+        self.streaming.monotonic = lambda: now
 
     # --- shares -------------------------------------------------------------------------------------------
 
@@ -158,8 +163,8 @@ async def flood(bridge: SharingBridge) -> None:
 async def stalled(bridge: SharingBridge, token: str) -> RawClient:
     """A viewer that does not read a byte after the upgrade, and for whom the kernel takes little."""
     client = await bridge.raw(receive_bytes=2048)
-    before = set(bridge.hub.streams)
+    before = set(bridge.streaming.streams)
     await client.upgrade(STREAM, token)
-    for session in set(bridge.hub.streams) - before:
+    for session in set(bridge.streaming.streams) - before:
         session._transport.get_extra_info("socket").setsockopt(1, 7, 4096)  # type: ignore[attr-defined] # SO_SNDBUF
     return client

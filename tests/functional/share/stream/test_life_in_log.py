@@ -107,7 +107,7 @@ async def test_nothing_secret_is_said_at_any_level(
         with pytest.raises(StorageError):
             await bridge.share("A", label=LABEL, password=PASSWORD)
     with monkeypatch.context() as patch:
-        patch.setattr(bridge.sharing.desk, "token_for", lambda _: 1 / 0)
+        patch.setattr(bridge.sharing.entry, "token_for", lambda _: 1 / 0)
         body = {"code": code, "password": PASSWORD}
         async with aiohttp.ClientSession() as http, http.post(bridge.url(INIT), json=body) as response:
             assert response.status == 500  # a bug of ours, with its traceback in the log

@@ -62,7 +62,7 @@ async def test_an_id_or_code_that_is_there_is_refused(store: StoredShares, chang
     """Neither an id nor a code is ever given twice; the first share stays as it was."""
     first = a_share()
     await store.insert(first)
-    with pytest.raises(StorageError, match="there already"):
+    with pytest.raises(StorageError, match="exists already"):
         await store.insert(replace(first, owner="eve", **changes))  # type: ignore[arg-type]
     assert await store.list(None, None, NOW, 10, None) == [first]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from bridge.stream.streaming import Hub
+
 from bridge.fanout.outbox import OutboxLimits, Policy
 from bridge.fanout.subscription import Subscription
 from bridge.protocol.closing import CloseReason
-from bridge.stream.hub import Hub
 from share.model.grant import Grant
 from share.model.share import Share
 from share.stream.rooms import Room, Rooms

@@ -16,13 +16,13 @@ from random import Random
 from typing import Any, cast
 
 import orjson
+from bridge.stream.streaming import Hub
 
 from bridge.core.errors import PayloadError
 from bridge.fanout.outbox import OutboxLimits, Policy
 from bridge.fanout.subscription import Subscription
 from bridge.protocol.closing import CloseReason
 from bridge.protocol.frames import event_frame
-from bridge.stream.hub import Hub
 from share.model.grant import FIELDS, Destination, Grant
 from share.model.share import EndReason, Share
 from share.stream.public_json import share_answer, share_data
