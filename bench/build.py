@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from bench.errors import BenchError
+from tests.environment import environment
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
@@ -30,7 +31,7 @@ def build(name: str) -> Path:
         raise BenchError("no C compiler: install one (Debian: apt-get install gcc libc6-dev)")
     BUILD.mkdir(exist_ok=True)
     command = [compiler, *FLAGS, "-o", str(program), *map(str, sources)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise BenchError(f"{name} does not compile:\n{result.stderr}")
     return program

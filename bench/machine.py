@@ -8,6 +8,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tests.environment import environment
+
 LIBRARIES = ("aiohttp", "uvloop", "orjson", "paho-mqtt", "pyseto")
 
 
@@ -21,7 +23,7 @@ def _cpu_model() -> str:
 def first_line(*command: str) -> str:
     """The first line that a command prints, on either stream; empty when it cannot be run."""
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+        result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return (result.stdout or result.stderr).strip().partition("\n")[0]
@@ -31,7 +33,7 @@ def commit(tree: Path = Path(__file__).parent) -> str:
     """The commit of ``tree``, with ``-dirty`` when files differ from it; ``unknown`` outside a repository."""
     command = ["git", "-C", str(tree), "describe", "--always", "--dirty"]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+        result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return result.stdout.strip() if result.returncode == 0 else "unknown"

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bench.errors import BenchError
 from bench.workloads import Case
+from tests.environment import environment
 
 LOAD_SECONDS: Final = 60.0
 """Longest run of the load generator beyond its own time: opening and draining included."""
@@ -103,6 +104,7 @@ def start_load(command: Sequence[str], core: int) -> subprocess.Popen[str]:
     """Starts the load generator, or what takes its place, on ``core``."""
     return subprocess.Popen(
         command,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

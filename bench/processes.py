@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.errors import BenchError
+from tests.environment import environment
 
 START_SECONDS: Final = 20.0
 """From start to ready. NATS with JetStream takes one second, Python with all imports about as long."""
@@ -85,7 +86,7 @@ def running(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env=dict(env) if env is not None else None,
+            env=environment() if env is None else dict(env),
             preexec_fn=lambda: _prepare(core),  # noqa: PLW1509 # this program has one thread
         )
     try:

@@ -12,6 +12,7 @@ from typing import Final
 from bench.brokers import find_program
 from bench.errors import BenchError
 from bench.workloads import Case
+from tests.environment import environment
 
 OPENING_SECONDS: Final = 0.5
 """Allowed for the handshakes, so that the profile starts with the load."""
@@ -54,7 +55,7 @@ class Profiler:
         if case.rate > 0:
             time.sleep(OPENING_SECONDS + case.settle)
         process = subprocess.Popen(
-            self._command(pid, seconds), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            self._command(pid, seconds), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )  # fmt: skip
         if case.rate == 0:
             time.sleep(ATTACH_SECONDS)

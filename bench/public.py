@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.errors import BenchError
-from bench.subject import ROOT, Bridge, Serving, clean_environment, output, serving
+from bench.subject import Bridge, Serving, clean_environment, output, serving
 from bench.targets import Place, Target
+from tests.environment import ROOT
 
 SETTINGS: Final = {
     # All viewers come from one address, and in most cases to one share: the only limits that are lifted.

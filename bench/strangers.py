@@ -31,9 +31,10 @@ from bench.errors import BenchError
 from bench.machine import commit, machine_facts
 from bench.public import STREAM, fresh_store, share_tokens
 from bench.report import table
-from bench.subject import ROOT, Serving, check_tree, serving
+from bench.subject import Serving, check_tree, serving
 from bench.targets import Place
 from bench.viewer import Watched, poll_health, view
+from tests.environment import ROOT
 
 STRANGERS: Final = 5
 STRANGERS_NICE: Final = 10

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import urllib.error
@@ -17,8 +16,8 @@ from bench.errors import BenchError
 from bench.machine import commit
 from bench.processes import free_port, running
 from bench.targets import Place, Target
+from tests.environment import ROOT, environment
 
-ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "bridge")
 """``telemetry-bridge`` of the tree that PYTHONPATH names, with the Python that runs the benchmark."""
 SETTINGS = {
@@ -35,22 +34,21 @@ PATH = "/api/v1/stream?device_ids=%D"
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A bridge that runs. ``environment`` is its own."""
+    """A bridge that runs. ``variables`` is its environment."""
 
     pid: int
     port: int
     folder: Path
-    environment: dict[str, str]
+    variables: dict[str, str]
 
     def token(self, *arguments: str) -> str:
         """An access token for all devices, for an hour."""
-        return output(self.folder, self.environment, "token", "--devices", "*", "--ttl", "1h", *arguments)
+        return output(self.folder, self.variables, "token", "--devices", "*", "--ttl", "1h", *arguments)
 
 
 def clean_environment(extra: dict[str, str], root: Path = ROOT) -> dict[str, str]:
-    """Ours, without settings that happen to be set in this shell, for the program of the tree ``root``."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
-    return kept | {"PYTHONPATH": str(root)} | extra
+    """An environment that is made, not inherited, for the program of the tree ``root``."""
+    return environment(PYTHONPATH=str(root), **extra)
 
 
 def check_tree(root: Path) -> Path:
@@ -60,10 +58,10 @@ def check_tree(root: Path) -> Path:
     return root.resolve()
 
 
-def output(folder: Path, environment: dict[str, str], *arguments: str) -> str:
+def output(folder: Path, variables: dict[str, str], *arguments: str) -> str:
     """What a command of ``telemetry-bridge`` prints. BenchError with its message when it fails."""
     result = subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=30
+        [*COMMAND, *arguments], cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=30
     )
     if result.returncode != 0:
         raise BenchError(f"telemetry-bridge {arguments[0]} failed:\n{result.stderr.strip()}")
@@ -94,16 +92,16 @@ def serving(place: Place, name: str, settings: dict[str, str], root: Path = ROOT
             "BRIDGE_TLS_CERT": str(place.certificate.chain),
             "BRIDGE_TLS_KEY": str(place.certificate.key),
         }
-    environment = clean_environment(own | settings, root)
+    variables = clean_environment(own | settings, root)
     with running(
         [*COMMAND, "serve"],
         name=name,
         core=place.core,
         ready=lambda: _is_ready(port, tls=place.certificate is not None),
         folder=place.folder,
-        env=environment,
+        env=variables,
     ) as pid:
-        yield Serving(pid, port, place.folder, environment)
+        yield Serving(pid, port, place.folder, variables)
 
 
 class Bridge:

@@ -6,7 +6,6 @@ matters, except ``start()``: the kernel ends Mosquitto with the thread that star
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tests.environment import environment, find_program
 from tests.ports import free_port
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
@@ -32,17 +32,9 @@ POLL_SECONDS: Final = 0.005
 PORT_ATTEMPTS: Final = 5
 """A free port can be taken between our look and Mosquitto's bind."""
 
-# Debian keeps servers where an ordinary user's PATH does not lead.
-SEARCH_PATH: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
-
 
 class MosquittoError(Exception):
     """Mosquitto did not start. The text ends with its log."""
-
-
-def find_program(name: str) -> str | None:
-    """The path of an installed program, or None."""
-    return shutil.which(name, path=SEARCH_PATH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +55,7 @@ def make_credentials(folder: Path, *users: str, hosts: Sequence[str] = ()) -> Cr
     arguments = [argument for host in hosts for argument in ("--host", host)]
     done = subprocess.run(
         [SHIPPED / "make-credentials", folder, *arguments, *users],
-        check=True, capture_output=True, text=True, env={**os.environ, "PATH": SEARCH_PATH},
+        check=True, capture_output=True, text=True, env=environment(),
     )  # fmt: skip
     return Credentials(folder, dict(line.split(" ") for line in done.stdout.splitlines()))
 
@@ -164,7 +156,9 @@ class MosquittoServer:
         if setpriv := find_program("setpriv"):
             command = [setpriv, "--pdeathsig", "KILL", *command]
         with self.log_file.open("wb") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                command, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
 
     def _came_up(self) -> bool:
         deadline = time.monotonic() + START_SECONDS
@@ -283,7 +277,7 @@ class MosquittoServer:
         login = [] if user is None else ["-u", user, "-P", self._password(user)]
         return subprocess.run(
             [path, "-V", "5", *address, *login, *arguments],
-            check=False, input=data, capture_output=True, timeout=CLIENT_SECONDS,
+            check=False, env=environment(), input=data, capture_output=True, timeout=CLIENT_SECONDS,
         )  # fmt: skip
 
 

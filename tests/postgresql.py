@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tests.mosquitto import SEARCH_PATH, find_program
+from tests.environment import SEARCH_PATH, environment, find_program
 from tests.ports import free_port
 
 START_SECONDS: Final = 60.0
@@ -74,7 +74,7 @@ class PostgreSQLServer:
         with (self._folder / "log").open("ab") as log:
             user, groups = _user()
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder,
+                command, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder,
                 user=user, group=user, extra_groups=groups,
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
@@ -131,7 +131,7 @@ class PostgreSQLServer:
                 _program("initdb"), "-D", str(self._folder / "data"), "-U", "bridge", f"--pwfile={secret}",
                 "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync",
             ],
-            check=False, capture_output=True, text=True, cwd=self._folder,
+            check=False, env=environment(), capture_output=True, text=True, cwd=self._folder,
             user=user, group=user, extra_groups=groups,
         )  # fmt: skip
         if done.returncode != 0:

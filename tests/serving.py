@@ -18,10 +18,9 @@ from typing import Any, Self
 
 from bridge.access.authenticator import mint
 from bridge.access.paseto import KeyRing, generate_key
-from tests.mosquitto import find_program
+from tests.environment import environment, find_program
 from tests.waiting import wait_until
 
-ROOT = Path(__file__).parent.parent
 START_SECONDS = 60.0
 """From start to the line ``Listening on``: imports take a second on an idle machine."""
 REAP_SECONDS = 60.0
@@ -37,13 +36,6 @@ def command() -> list[str]:
     """The installed command where there is one, else the package run as a module."""
     script = Path(sys.executable).with_name("telemetry-bridge")
     return [str(script)] if script.exists() else [sys.executable, "-m", "bridge"]
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without any setting of ours, and ``variables``."""
-    ours = ("BRIDGE_", "TELEMETRY_BRIDGE_")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**clean, "PYTHONPATH": str(ROOT), **variables}
 
 
 def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:

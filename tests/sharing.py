@@ -21,6 +21,7 @@ from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
 from bridge.core.times import parse_time
+from tests.environment import environment
 from tests.mosquitto import MosquittoServer
 from tests.ports import free_port
 from tests.serving import KEY, SHARE_KEY, Serving, make_token, run
@@ -239,9 +240,10 @@ def disk_of(folder: Path, size: str) -> Callable[[], None]:
     """Make ``folder`` a disk of that size; returns what takes it away again. CalledProcessError without the right."""
     sudo = [] if os.getuid() == 0 else ["sudo", "-n"]
     mode = f"size={size},mode=0777"
-    subprocess.run([*sudo, "mount", "-t", "tmpfs", "-o", mode, "tmpfs", str(folder)], check=True, capture_output=True)
+    command = [*sudo, "mount", "-t", "tmpfs", "-o", mode, "tmpfs", str(folder)]
+    subprocess.run(command, env=environment(), check=True, capture_output=True)
 
     def away() -> None:
-        subprocess.run([*sudo, "umount", "--lazy", str(folder)], check=True)
+        subprocess.run([*sudo, "umount", "--lazy", str(folder)], env=environment(), check=True)
 
     return away

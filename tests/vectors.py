@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tests.environment import installer_environment
 from tests.parts import lacking
 
 CACHE = Path(__file__).parent.parent / ".cache" / "pyseto-sdist"
@@ -49,7 +50,7 @@ def _download() -> str:
     try:
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:  # another test process must not find half a file
             command += ["--no-binary", "pyseto", "--dest", folder, f"pyseto=={version('pyseto')}"]
-            subprocess.run(command, check=True, capture_output=True, timeout=FETCH_SECONDS)
+            subprocess.run(command, env=installer_environment(), check=True, capture_output=True, timeout=FETCH_SECONDS)
             for file in Path(folder).iterdir():
                 file.replace(CACHE / file.name)
     except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator
 from itertools import takewhile
 from typing import Generic, TypeVar
@@ -61,7 +62,9 @@ class Timeouts(Generic[T]):
     def _look(self) -> None:
         self._timer = None
         now = self._monotonic()
-        for member, _ in list(takewhile(lambda entry: entry[1] <= now, self._deadlines.items())):
-            if self._deadlines.pop(member, None) is not None:  # an earlier one may have discarded it
+        due = [member for member, _ in takewhile(lambda each: each[1] <= now, self._deadlines.items())]
+        for member in due:
+            if self._deadlines.get(member, math.inf) <= now:  # an earlier one may have discarded it, or added it anew
+                del self._deadlines[member]
                 self._expired(member)
         self._arm()

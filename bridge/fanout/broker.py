@@ -239,8 +239,15 @@ class Broker:
     def _pump_pending(self) -> None:
         self._before_turn()
         pending, self._pending, now = self._pending, {}, self._clock()
+        failure: Exception | None = None
         for subscription in pending:
-            self._pump(subscription, now)
+            try:
+                self._pump(subscription, now)
+            except Exception as error:  # a bug costs this socket, not the others what waits for them
+                failure = error
+                subscription.failed()
+        if failure is not None:
+            raise failure
 
     def statistics(self) -> BrokerStatistics:
         """Where things stand; costs little, however often it is asked for."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Final
 
 from bridge.core.telemetry import Kind
 from bridge.fanout.gap import Gap
+from bridge.fanout.ranking import Claim, Ranking
 from bridge.fanout.rendering import Entry
-
-_STALE_RANKS: Final = 4
-"""Ranks for each device in the heap before it is made anew: those that a later one replaced are only passed over."""
 
 
 class Policy(StrEnum):
@@ -68,6 +64,17 @@ class _Share:
         self.frame_bytes = len(waiting.entry.frame)
 
 
+def _by_messages(device_id: str, share: _Share, more: int) -> Claim:
+    return (-share.messages - more, share.oldest.number, device_id)
+
+
+def _by_bytes(device_id: str, share: _Share, more: int) -> Claim:
+    return (-share.frame_bytes - more, share.oldest.number, device_id)
+
+
+_Measure = Callable[[str, _Share, int], Claim]
+
+
 class Outbox:
     """Messages that wait for one socket, in the order in which they will be written.
 
@@ -75,19 +82,19 @@ class Outbox:
     bytes is dropped, whatever the policy. Losses are noted in ``gap``.
 
     Devices are treated fairly: what has to go is the oldest message of the device that holds the most, in
-    messages or in bytes, whichever is full; of several the one whose oldest message is the oldest. To find it
-    costs the logarithm of the number of devices, and nothing while nothing has to go.
+    messages or in bytes, whichever is full, the new one counted with those of its device that wait; of several the
+    one whose oldest message is the oldest. To find it costs the logarithm of the number of devices, and nothing
+    while nothing has to go.
     """
 
-    __slots__ = ("_limits", "_numbers", "_rank_by_bytes", "_ranks", "_shares", "_waiting", "frame_bytes", "gap", "peak")
+    __slots__ = ("_limits", "_numbers", "_rankings", "_shares", "_waiting", "frame_bytes", "gap", "peak")
 
     def __init__(self, limits: OutboxLimits, now: float) -> None:
         """``now`` is wall-clock: the moment from which a gap will count."""
         self._limits = limits
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self._shares: dict[str, _Share] = {}
-        self._ranks: list[tuple[int, int, str]] | None = None
-        self._rank_by_bytes = False
+        self._rankings: dict[_Measure, Ranking[_Share]] = {}
         self._numbers = 0
         self.frame_bytes = 0
         self.peak = 0
@@ -109,11 +116,14 @@ class Outbox:
         while (many := len(self._waiting) >= limits.messages) or self.frame_bytes + size > limits.frame_bytes:
             if limits.policy is Policy.DISCONNECT:
                 return Outcome.OVERFLOWED
-            outcome = Outcome.DROPPED
-            dropped = entry.device_id if limits.policy is Policy.DROP_NEWEST else self._drop_one(by_bytes=not many)
-            self.gap.note(dropped, dropped=1)
             if limits.policy is Policy.DROP_NEWEST:
-                return outcome
+                self.gap.note(entry.device_id, dropped=1)
+                return Outcome.DROPPED
+            if many:
+                self._drop_one(_by_messages, 1, entry.device_id)
+            else:
+                self._drop_one(_by_bytes, size, entry.device_id)
+            outcome = Outcome.DROPPED
         self._append(entry, size)
         self.peak = max(self.peak, len(self._waiting))
         return outcome
@@ -135,7 +145,7 @@ class Outbox:
         share.newest.entry = entry
         share.frame_bytes += grown
         self.frame_bytes += grown
-        self._rank(entry.device_id, share)
+        self._grown(entry.device_id)
         return True
 
     def _append(self, entry: Entry, size: int) -> None:
@@ -149,7 +159,20 @@ class Outbox:
             share.newest.next = share.newest = waiting
             share.messages += 1
             share.frame_bytes += size
-        self._rank(entry.device_id, share)
+        self._grown(entry.device_id)
+
+    def _drop_one(self, measure: _Measure, more: int, device_id: str) -> None:
+        """Drop the oldest message of the device that holds the most, where one of ``device_id`` has come."""
+        ranking = self._rankings.get(measure)
+        if ranking is None:
+            ranking = self._rankings[measure] = Ranking(self._shares, measure)
+        dropped = ranking.first(device_id, more)
+        self._pop(dropped)
+        self.gap.note(dropped, dropped=1)
+
+    def _grown(self, device_id: str) -> None:
+        for ranking in self._rankings.values():
+            ranking.grown(device_id)
 
     def _pop(self, device_id: str) -> Entry:
         """Take out the oldest message of a device."""
@@ -166,40 +189,10 @@ class Outbox:
             share.frame_bytes -= size
         return waiting.entry
 
-    # --- whose turn it is to lose one ---------------------------------------------------------------------
-
-    def _drop_one(self, *, by_bytes: bool) -> str:
-        """Drop the oldest message of the device that holds the most; returns which device that is."""
-        ranks = self._ranks
-        if ranks is None or by_bytes is not self._rank_by_bytes or len(ranks) > _STALE_RANKS * len(self._shares):
-            self._rank_by_bytes = by_bytes
-            ranks = self._ranks = [self._ranked(device_id, share) for device_id, share in self._shares.items()]
-            heapq.heapify(ranks)
-        while True:
-            device_id = ranks[0][2]
-            share = self._shares.get(device_id)
-            if share is None:
-                heapq.heappop(ranks)
-            elif ranks[0] != (rank := self._ranked(device_id, share)):
-                heapq.heapreplace(ranks, rank)
-            else:
-                self._pop(device_id)
-                return device_id
-
-    def _ranked(self, device_id: str, share: _Share) -> tuple[int, int, str]:
-        held = share.frame_bytes if self._rank_by_bytes else share.messages
-        return (-held, share.oldest.number, device_id)
-
-    def _rank(self, device_id: str, share: _Share) -> None:
-        """A device has come to hold more: from now on it stands higher, if anyone is ranked."""
-        if self._ranks is not None:
-            heapq.heappush(self._ranks, self._ranked(device_id, share))
-
     # --- what the socket takes ----------------------------------------------------------------------------
 
     def take(self, max_bytes: int) -> list[bytes]:
         """The next frames to write, ``max_bytes`` in all or one frame, whichever is more."""
-        self._ranks = None
         frames: list[bytes] = []
         size = 0
         while self._waiting:

@@ -32,13 +32,14 @@ class Snapshot(Iterator[Sequence[bytes]]):
 
     def ask(self, device_ids: Iterable[str], patterns: Iterable[str], up_to: int) -> None:
         """Show these as well, up to the message ``up_to`` of all. A sweep by pattern begins anew and serves both."""
-        asked = dict.fromkeys(device_ids, up_to)
-        self._by_id.update(asked)
+        by_id = self._by_id
+        by_id.update(dict.fromkeys(device_ids, up_to))
         patterns = frozenset(patterns)
         if patterns:
             self._patterns |= patterns
             covered = Allowed(self._patterns)
-            known = self._history.device_ids()
+            by_id.update({each: up_to for each in by_id if each in covered})
+            known, asked = self._history.device_ids(), frozenset(by_id)
             self._sweep = ((each, up_to if each in covered and each not in asked else 0) for each in known)
 
     def __next__(self) -> Sequence[bytes]:

@@ -100,8 +100,8 @@ class Subscription:
         self.ready = self.outbox is None
 
     def failed(self) -> None:
-        """Writing raised."""
-        self.ready = False
+        """Writing raised: nothing more is written."""
+        self.pause()
         self._owner.failed()
 
     # --- delivery -------------------------------------------------------------------------------------
@@ -112,9 +112,14 @@ class Subscription:
         return self._replay is not None
 
     @property
+    def behind(self) -> bool:
+        """Whether something waits, live or last-known."""
+        return self.outbox is not None or self._replay is not None
+
+    @property
     def pending(self) -> bool:
         """Whether something waits that could be written now."""
-        return not self._paused and (self.outbox is not None or self._replay is not None)
+        return self.behind and not self._paused
 
     def hold(self, entries: Sequence[Entry], now: float) -> None:
         """Queue ``entries``, which the transport cannot take now. ``now`` is wall-clock."""
@@ -146,8 +151,8 @@ class Subscription:
     def _outbox(self, now: float) -> Outbox:
         self.ready = False
         if self.outbox is None:
+            self._tally.behind += not self.behind
             self.outbox = Outbox(self._limits, now)
-            self._tally.behind += 1
         return self.outbox
 
     def show(self, replay: Iterator[Sequence[bytes]]) -> None:
@@ -155,22 +160,31 @@ class Subscription:
 
         In the place of an earlier replay. Each step is bounded by its maker; live messages go past it.
         """
+        self._tally.behind += not self.behind
         self._replay = replay
 
     def pump(self, now: float) -> None:
         """Write what waits, one chunk at most: what remains is ``pending``. ``now`` is wall-clock."""
         if self._paused:
             return
-        frames = self._next_frames(CHUNK_BYTES, now)
+        frames, live, replayed = self._next_frames(CHUNK_BYTES, now)
         self.ready = self.outbox is None
-        if frames:
-            try:
-                self.write(b"".join(frames))
-            except RuntimeError:  # see Cohort.flush
-                self.failed()
+        if not frames:
+            return
+        try:
+            self.write(b"".join(frames))
+        except RuntimeError:  # see Cohort.flush
+            self._dropped += live
+            self._tally.dropped += live
+            self.failed()
+        else:
+            self.sent += live + replayed
+            self._tally.delivered += live + replayed
 
-    def _next_frames(self, room: int, now: float) -> list[bytes]:
+    def _next_frames(self, room: int, now: float) -> tuple[list[bytes], int, int]:
+        """What to write now, and how many messages of it are live, and replayed."""
         frames: list[bytes] = []
+        live = replayed = 0
         if self.outbox is not None:
             gap = self.outbox.gap
             if gap and self.renderer is not None:
@@ -178,7 +192,10 @@ class Subscription:
                 self._conflated += gap.conflated
                 frames.append(self.renderer.event("gap", gap.data(timestamp(gap.since))))
                 self.outbox.gap = Gap(now)
-            room = self._add(frames, self.outbox.take(room), room)
+            taken = self.outbox.take(room)
+            frames += taken
+            live = len(taken)
+            room -= sum(map(len, taken))
             if not self.outbox:
                 self._drop_outbox()
         looks = 0
@@ -186,21 +203,22 @@ class Subscription:
             looks += 1
             shown = next(self._replay, None)
             if shown is None:
-                self._replay = None
+                self._end_replay()
             else:
-                room = self._add(frames, shown, room)
-        return frames
-
-    def _add(self, frames: list[bytes], messages: Sequence[bytes], room: int) -> int:
-        self.sent += len(messages)
-        self._tally.delivered += len(messages)
-        frames += messages
-        return room - sum(map(len, messages))
+                frames += shown
+                replayed += len(shown)
+                room -= sum(map(len, shown))
+        return frames, live, replayed
 
     def _drop_outbox(self) -> None:
         self._dropped, self._conflated, self._peak = self.dropped, self.conflated, self.peak
-        self._tally.behind -= 1
         self.outbox = None
+        self._tally.behind -= not self.behind
+
+    def _end_replay(self) -> None:
+        if self._replay is not None:
+            self._replay = None
+            self._tally.behind -= not self.behind
 
     def forget(self) -> None:
         """Let go of everything that waits, and count it as dropped: nothing more is written for this socket."""
@@ -209,6 +227,6 @@ class Subscription:
             self._drop_outbox()
             self._dropped += waiting
             self._tally.dropped += waiting
-        self._replay = None
+        self._end_replay()
         self._paused = True
         self.ready = False

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from tests.mosquitto import Credentials, MosquittoServer, find_program, make_credentials
+from tests.environment import find_program
+from tests.mosquitto import Credentials, MosquittoServer, make_credentials
 from tests.parts import lacking
 from tests.serving import Serving, StartServing
 from tests.sharing import Sharing

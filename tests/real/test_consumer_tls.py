@@ -10,6 +10,7 @@ import pytest
 
 from bridge.core.addresses import MqttAddress
 from bridge.ingest.mqtt import ConsumerOptions
+from tests.environment import environment
 from tests.functional.ingest.fake_mqtt import consuming, lines
 from tests.mosquitto import Credentials, MosquittoServer, make_credentials
 from tests.real.conftest import StartMosquitto
@@ -34,11 +35,11 @@ def certify(credentials: Credentials, folder: Path, *, days: int, name: str) -> 
     extensions.write_text(f"subjectAltName=DNS:{name}\nextendedKeyUsage=serverAuth\n")
     request = subprocess.run(
         ["openssl", "req", "-new", "-key", "server.key", "-subj", "/CN=MQTT broker"],
-        cwd=folder, check=True, capture_output=True,
+        cwd=folder, env=environment(), check=True, capture_output=True,
     ).stdout  # fmt: skip
     signed = ["openssl", "x509", "-req", "-CA", "ca.crt", "-CAkey", "ca.key", "-set_serial", "77"]
     signed += ["-extfile", "extensions", "-out", "server.crt", "-days", str(days)]
-    subprocess.run(signed, cwd=folder, check=True, capture_output=True, input=request)
+    subprocess.run(signed, cwd=folder, env=environment(), check=True, capture_output=True, input=request)
     return Credentials(folder, credentials.passwords)
 
 

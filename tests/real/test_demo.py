@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from bridge.access.paseto import generate_key
-from tests.serving import ROOT, Process, environment, run
+from tests.environment import ROOT, environment
+from tests.serving import Process, run
 from tests.sockets import Crowd, LeanSocket, handshake
 
 SECONDS = 60.0

@@ -7,10 +7,11 @@ import signal
 import sys
 from pathlib import Path
 
+from tests.environment import ROOT
 from tests.mosquitto import MosquittoServer
 from tests.ports import free_port
 from tests.real.test_main_job import ENVELOPE
-from tests.serving import ROOT, Process, Serving, StartServing, make_token
+from tests.serving import Process, Serving, StartServing, make_token
 from tests.waiting import wait_until
 
 EXAMPLE = ROOT / "examples" / "websocket_client_example.py"

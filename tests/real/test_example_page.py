@@ -10,9 +10,10 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
-from tests.mosquitto import MosquittoServer, find_program
+from tests.environment import ROOT, environment, find_program
+from tests.mosquitto import MosquittoServer
 from tests.real.conftest import need
-from tests.serving import ROOT, Process, StartServing, make_token
+from tests.serving import Process, StartServing, make_token
 from tests.waiting import wait_until
 
 PAGE = (ROOT / "examples" / "websocket_client_example.html").as_uri()
@@ -41,7 +42,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options, Service(str(find_program("chromedriver"))))
+    driver = Chrome(options, Service(str(find_program("chromedriver")), env=environment()))
     yield driver
     driver.quit()
 

@@ -14,9 +14,10 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.connection import Connection
 
+from tests.environment import environment
 from tests.mosquitto import Credentials, MosquittoServer
 from tests.real.conftest import StartMosquitto
-from tests.serving import Serving, StartServing, environment, make_token
+from tests.serving import Serving, StartServing, make_token
 from tests.waiting import wait_until
 
 SECONDS = 60.0

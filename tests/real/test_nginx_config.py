@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mosquitto import REPOSITORY, Credentials, find_program
+from tests.environment import environment, find_program
+from tests.mosquitto import REPOSITORY, Credentials
 from tests.ports import free_port
 from tests.real.conftest import need
 from tests.waiting import wait_until
@@ -121,9 +122,9 @@ def nginx(tmp_path: Path, upstream: Upstream, credentials: Credentials) -> Itera
     program = find_program("nginx")
     assert program is not None
     command = [program, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", str(tmp_path / "start.log")]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    checked = subprocess.run([*command, "-t"], env=environment(), capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL)
     try:
         server = Nginx(tmp_path, port)
         _wait_until_listening(port)

@@ -18,7 +18,8 @@ import pytest
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from tests.mosquitto import Credentials, MosquittoServer, find_program
+from tests.environment import environment, find_program
+from tests.mosquitto import Credentials, MosquittoServer
 from tests.real.conftest import StartSharing
 from tests.real.test_nginx_config import Nginx, nginx
 from tests.sharing import PUBLIC, SHARES, Sharing, Viewer, check_quick, is_cut, seed
@@ -47,7 +48,7 @@ def publish_evenly(mosquitto: MosquittoServer, crowd: Crowd) -> int:
     assert program is not None
     command = [program, "-h", "127.0.0.1", "-p", str(mosquitto.port), "-t", "fleet/truck-1", "-q", "1", "-l"]
     sent, began = 0, time.monotonic()
-    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, bufsize=1) as publisher:
+    with subprocess.Popen(command, env=environment(), stdin=subprocess.PIPE, text=True, bufsize=1) as publisher:
         assert publisher.stdin is not None
         while (passed := time.monotonic() - began) < LOAD_SECONDS:
             while sent < passed * RATE:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.environment import environment
 from tests.mosquitto import MosquittoServer
 from tests.parts import lacking
 from tests.ports import free_port
@@ -168,7 +169,7 @@ def test_a_file_that_may_not_grow_stops_no_stream(mosquitto: MosquittoServer, sh
 
 def limit(sharing: Sharing, size: str) -> None:
     """How large a file the running server may write."""
-    subprocess.run(["prlimit", "--pid", str(sharing.running.pid), f"--fsize={size}:"], check=True)
+    subprocess.run(["prlimit", "--pid", str(sharing.running.pid), f"--fsize={size}:"], env=environment(), check=True)
 
 
 def test_what_was_answered_survives_a_kill(sharing: Sharing) -> None:

@@ -20,6 +20,7 @@ from bridge.access.paseto import KeyRing, generate_key
 from bridge.core.times import timestamp
 from share.stream.tokens import AUDIENCE_SHARE
 from share.stream.tokens import mint as mint_share
+from tests.environment import environment, installer_environment
 from tests.mosquitto import MosquittoServer
 from tests.parts import lacking
 from tests.real.conftest import need
@@ -46,14 +47,16 @@ def maker(tmp_path_factory: pytest.TempPathFactory) -> Maker:
     shutil.copytree(MAKER, folder, ignore=shutil.ignore_patterns("node_modules"))
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
     try:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=INSTALL_SECONDS)
+        subprocess.run(
+            command, cwd=folder, env=installer_environment(), check=True, capture_output=True, timeout=INSTALL_SECONDS
+        )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         lacking(f"paseto-ts cannot be had: npm ci, {type(error).__name__}")  # its output may name hosts and credentials
 
     def run(**wanted: Any) -> dict[str, Any]:
         done = subprocess.run(
-            ["node", "make.mjs"], cwd=folder, input=json.dumps(wanted), check=False, capture_output=True, text=True,
-            timeout=NODE_SECONDS,
+            ["node", "make.mjs"], cwd=folder, env=environment(), input=json.dumps(wanted), check=False,
+            capture_output=True, text=True, timeout=NODE_SECONDS,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)

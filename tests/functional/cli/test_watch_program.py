@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.environment import environment
 from tests.functional.cli.fake_bridge import FakeBridge, Socket, hello, telemetry, until_closed
 from tests.functional.cli.test_watch_client import POSITION, SECRET, closing, one_message
 
@@ -38,15 +39,10 @@ async def program(
     bridge: FakeBridge | None, arguments: Mapping[str, object], stdout: int = asyncio.subprocess.PIPE
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """The command in a process of its own, its address and token in the environment. Gone at the end in any case."""
-    environment = {
-        **os.environ,
-        "TELEMETRY_BRIDGE_URL": bridge.url if bridge else "",
-        "TELEMETRY_BRIDGE_TOKEN": SECRET,
-        "TERM": "xterm",
-    }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-W", "error", "-c", PROGRAM, *written(arguments),
-        env=environment, stdout=stdout, stderr=asyncio.subprocess.PIPE,
+        env=environment(TELEMETRY_BRIDGE_URL=bridge.url if bridge else "", TELEMETRY_BRIDGE_TOKEN=SECRET, TERM="xterm"),
+        stdout=stdout, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
         yield process

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 
+from tests.environment import environment
 from tests.functional.cli.fake_bridge import FakeBridge, Socket, event
 from tests.functional.cli.test_watch_program import RUN_SECONDS
 
@@ -20,11 +20,10 @@ async def refuse(socket: Socket) -> None:
 
 async def test_refusal_says_where_a_token_goes() -> None:
     """Not ``connected`` first, and the two ways to give one."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TELEMETRY_BRIDGE_")}
     async with FakeBridge(refuse) as bridge:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", PROGRAM, bridge.url,
-            env=clean, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env=environment(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         _, err = await asyncio.wait_for(process.communicate(), RUN_SECONDS)
     assert process.returncode == 3

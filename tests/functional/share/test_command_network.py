@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from share.cli.client import MAX_ANSWER_BYTES, Client, ServerError
+from tests.environment import environment
 from tests.functional.share.fake_operator_api import COMMANDS, TOKEN, FakeOperatorApi, run_command
 from tests.ports import free_port
 
@@ -132,7 +133,7 @@ async def test_a_certificate_of_nobody_is_not_trusted(tmp_path: Path, capsys: Ca
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
          "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
          "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True, timeout=30,
+        check=True, env=environment(), capture_output=True, timeout=30,
     )  # fmt: skip
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)

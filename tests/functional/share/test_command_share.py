@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from share.cli.view import local_time
+from tests.environment import environment
 from tests.functional.share.fake_operator_api import CODE, TOKEN, FakeOperatorApi, run_command, share
-from tests.serving import RUN_SECONDS, command, environment, run
+from tests.serving import RUN_SECONDS, command, run
 
 Capture = pytest.CaptureFixture[str]
 
@@ -261,8 +262,7 @@ async def test_a_reader_that_has_gone_leaves_no_traceback(
         done = await asyncio.to_thread(
             subprocess.run, [*command(), "share", *arguments], check=False, cwd=tmp_path, stdout=writer,
             stderr=subprocess.PIPE, text=True, timeout=RUN_SECONDS,
-            # Buffered as for a person, whatever the tests run under: what waits is flushed once more at the exit.
-            env=environment(TELEMETRY_BRIDGE_URL=url, TELEMETRY_BRIDGE_TOKEN=TOKEN, PYTHONUNBUFFERED=""),
+            env=environment(TELEMETRY_BRIDGE_URL=url, TELEMETRY_BRIDGE_TOKEN=TOKEN),
         )  # fmt: skip
     os.close(writer)
     assert done.returncode == status

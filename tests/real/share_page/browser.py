@@ -8,7 +8,7 @@ from typing import Any
 from selenium.webdriver import Chrome, ChromeOptions, Keys
 from selenium.webdriver.chrome.service import Service
 
-from tests.mosquitto import find_program
+from tests.environment import environment, find_program
 from tests.waiting import DEADLINE_SECONDS
 
 FLAGS = (
@@ -68,7 +68,7 @@ def start_chromium(profile: Path) -> Chrome:
         options.add_argument(flag)
     options.page_load_strategy = "eager"
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options, Service(str(find_program("chromedriver"))))
+    driver = Chrome(options, Service(str(find_program("chromedriver")), env=environment()))
     driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": CLOCK})
     driver.set_script_timeout(2 * DEADLINE_SECONDS)
     return driver

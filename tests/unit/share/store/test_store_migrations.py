@@ -24,6 +24,7 @@ from bridge.storage.opening import open_database
 from share.store import migrations
 from share.store.migrations import SHARES
 from share.store.tables import metadata
+from tests.environment import environment
 from tests.share_rows import NOW, a_share
 from tests.share_store import StoredShares
 
@@ -142,5 +143,7 @@ def test_the_steps_are_found_from_any_folder(tmp_path: Path) -> None:
         "open_database('sqlite:///new.sqlite3', [SHARES], StorageLimits()).dispose()\n"
     )
     project = Path(migrations.__file__).parents[3]
-    subprocess.run([sys.executable, "-W", "error", "-c", code, project], cwd=tmp_path, check=True, timeout=30)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, project], env=environment(), cwd=tmp_path, check=True, timeout=30
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["new.sqlite3"]
