@@ -75,7 +75,7 @@ async def test_messages_keep_their_order_and_have_different_ids(bridge: Bridge) 
         bridge.publish(*(happening("AB"[number % 2], turn * 10 + number) for number in range(10)))
     events = await client.quiet()
     assert numbers(events) == list(range(200))
-    assert len({event["id"] for event in events}) == 200
+    assert len({(event["device_id"], event["id"]) for event in events}) == 200
 
 
 async def test_snapshot_shows_the_last_known_messages(bridge: Bridge) -> None:
