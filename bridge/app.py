@@ -25,6 +25,7 @@ from bridge.ingest.decoding.json_decoder import JsonDecoder
 from bridge.ingest.handoff import Handoff
 from bridge.ingest.mqtt import Consumer, ConsumerOptions, Door, in_words
 from bridge.ingest.mqtt.embedded import MQTT_VERSION, EmbeddedBroker
+from bridge.ingest.mqtt.limits import ConsumerLimits
 from bridge.server.lifecycle import close_all, drain, open_listeners
 from bridge.server.limits import ServerLimits
 from bridge.server.listener import bind, raise_file_limit, tls_context
@@ -56,6 +57,7 @@ class Server:
 class Limits:
     """The limits of each wing that no setting changes."""
 
+    consumer: ConsumerLimits = ConsumerLimits()
     server: ServerLimits = ServerLimits()
     share: ShareLimits = ShareLimits()
     storage: StorageLimits = StorageLimits()
@@ -82,7 +84,7 @@ async def running(settings: Settings, logs: Logs | None = None, limits: Limits =
         handoff = Handoff(loop)
         handoff.open(streaming.intake)
         address, version = _mqtt(settings, stack)
-        consumer = consumer_of(consumer_options(settings, address, version), decoder, handoff)
+        consumer = consumer_of(consumer_options(settings, address, version), decoder, handoff, limits.consumer)
         shares = (
             await stack.enter_async_context(sharing(settings, streaming, limits.share, limits.storage))
             if settings.share_keys
@@ -236,10 +238,12 @@ def _mqtt(settings: Settings, stack: AsyncExitStack) -> tuple[MqttAddress, str]:
     return embedded.address, MQTT_VERSION
 
 
-def consumer_of(options: ConsumerOptions, decoder: Decoder, door: Door) -> Consumer:
+def consumer_of(
+    options: ConsumerOptions, decoder: Decoder, door: Door, limits: ConsumerLimits = ConsumerLimits()
+) -> Consumer:
     """A consumer, not started. SettingsError when the authority's file cannot be used."""
     try:
-        return Consumer(options, decoder, door)
+        return Consumer(options, decoder, door, limits)
     except OSError as error:
         raise SettingsError([("BRIDGE_MQTT_CA_FILE", f"{options.ca_file} cannot be used: {in_words(error)}")]) from None
 

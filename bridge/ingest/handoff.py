@@ -33,12 +33,16 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HandoffStatistics:
-    """``waiting`` and ``peak`` in messages, now and at most; ``dropped`` in messages since start."""
+    """``waiting`` and ``peak`` in messages, now and at most; ``dropped`` in messages since start.
+
+    ``waiting_bytes`` are those of the payloads that wait now.
+    """
 
     waiting: int
     limit: int
     peak: int
     dropped: int
+    waiting_bytes: int
 
 
 class Handoff:
@@ -46,7 +50,7 @@ class Handoff:
     HANDOFF_LOST_DEVICES devices by device.
 
     ``put`` and ``signal`` are for the thread, everything else is for the loop. After ``close`` both
-    return at once and do nothing, so a thread that is still running harms nobody.
+    return at once and do nothing, so a thread that is still running does no harm.
     """
 
     def __init__(
@@ -116,7 +120,7 @@ class Handoff:
     def statistics(self) -> HandoffStatistics:
         """A snapshot; from any thread."""
         with self._lock:
-            return HandoffStatistics(self._messages, self._max_messages, self._peak, self._dropped)
+            return HandoffStatistics(self._messages, self._max_messages, self._peak, self._dropped, self._bytes)
 
     def _drop_oldest(self) -> None:
         batch, size = self._batches.popleft()

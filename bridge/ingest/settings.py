@@ -45,7 +45,8 @@ class IngestSettings(BaseSettings):
     )
     position_pointers: Names = Field(
         ("/data/LAT", "/position/latitude", "/location/latitude", "/position.latitude", "/lat", "/latitude"),
-        description="JSON pointers; a message in which one finds a number is a position: a newer one may replace it.",
+        description="JSON pointers to latitudes, for formats that are not known by their shape; the longitude and the "
+        "rest are looked for beside it. A message with a valid fix is a position: a newer one may replace it.",
     )
     max_payload_bytes: int = Field(
         128 * 1024, ge=1, le=16 * 1024 * 1024, description="Largest MQTT payload that is passed on, in bytes."

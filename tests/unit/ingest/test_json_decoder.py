@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 
 from bridge.core.errors import PayloadCause, PayloadError
 from bridge.core.telemetry import Fix, Kind, Telemetry
-from bridge.ingest.decoding import json_decoder
 from bridge.ingest.decoding.json_decoder import JsonDecoder
 from bridge.settings import Settings
 
@@ -184,11 +184,16 @@ def test_bad_topic_refuses_whatever_the_payload_says() -> None:
 
 def test_long_ids_are_not_remembered() -> None:
     """The memory of ids is counted in ids, so a stranger's quarter-megabyte ids must not get into it."""
-    known = json_decoder._is_device_id.cache_info
-    before = known().misses
-    for number in range(10):
-        assert cause(b'{"ident":"%d%b"}' % (number, b"x" * 65)) is PayloadCause.BAD_DEVICE_ID
-    assert known().misses == before
+    reader = decoder()
+    tracemalloc.start()
+    try:
+        for number in range(40):
+            with pytest.raises(PayloadError):
+                reader.decode(b"t", b'{"ident":"%d%b"}' % (number, b"x" * 200_000), False)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 # --- kinds -----------------------------------------------------------------------------------------------------
