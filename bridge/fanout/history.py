@@ -90,12 +90,12 @@ class LastKnown:
         if message.fix is None:
             before, device.other = device.other, Remembered(sequence, number, message, received_monotonic)
         else:
-            before, at = device.fix, message.fix.time
-            taken_at = at if at is not None and at <= now else _taken_at(message, now)
-            if before is not None and taken_at <= device.taken_at:
+            before, time = device.fix, message.fix.time
+            at = time if time is not None and time <= now else taken_at(message, now)
+            if before is not None and at <= device.taken_at:
                 known_at = min(device.taken_at, now)
-                repeats = taken_at == known_at and message.retained and not before.message.retained
-                if taken_at < known_at or repeats:
+                repeats = at == known_at and message.retained and not before.message.retained
+                if at < known_at or repeats:
                     return number
             device.fix, device.taken_at = Remembered(sequence, number, message, received_monotonic), at
         self._bytes += len(message.payload) - (len(before.message.payload) if before else 0)
