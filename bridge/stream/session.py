@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bridge.access.principal import Principal
-from bridge.core.limits import MAX_MESSAGE_BYTES
 from bridge.core.telemetry import UpstreamState
 from bridge.core.timeouts import Timeouts
 from bridge.core.times import Timer
@@ -34,7 +33,7 @@ log = logging.getLogger("bridge.stream.session")
 _BROKEN: Final = {
     1002: (CloseReason.PROTOCOL, "protocol_error", "the frame breaks RFC 6455"),
     1007: (CloseReason.INVALID_DATA, "invalid_utf8", "text frames must be UTF-8"),
-    1009: (CloseReason.TOO_BIG, "message_too_big", f"a message may have at most {MAX_MESSAGE_BYTES} bytes"),
+    1009: (CloseReason.TOO_BIG, "message_too_big", "a message may have at most {} bytes"),
 }
 CONNECTION_ID_BYTES: Final = 6
 """Random bytes in a connection id: enough to find one stream in the log."""
@@ -201,7 +200,7 @@ class Session:
     def broken(self, error: ProtocolError) -> None:
         """The client has sent a frame that cannot be taken: say why, and end the stream."""
         reason, code, text = _BROKEN[error.code]
-        self.refuse(code, text, reason)
+        self.refuse(code, text.format(self.around.limits.max_message_bytes), reason)
 
     def flooded(self) -> None:
         """The client goes on sending more than it may."""
