@@ -314,8 +314,13 @@ class Session:
             self.send(KEEP_ALIVE)
 
     def check_pulse(self) -> None:
-        """End the stream if nothing was heard since the last ping; not while it is us who do not listen."""
-        if self._pinged_at is not None and self._heard_at < self._pinged_at and not self.socket.reading_paused:
+        """End the stream if nothing was heard since the last ping.
+
+        Not while it is us who do not listen, nor while the client has yet to read what it was sent, in which the ping
+        may be: then the limits of writing and of closing decide.
+        """
+        listens = self.takes_data and not self.socket.reading_paused and self._reason is None
+        if listens and self._pinged_at is not None and self._heard_at < self._pinged_at:
             self.abort()
 
     # --- Owner of the subscription ----------------------------------------------------------------------
