@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 
-from bridge.core.limits import COMMANDS_BURST, MAX_RATE_LIMITED
+from bridge.core.limits import COMMANDS_BURST, MAX_MESSAGE_BYTES, MAX_RATE_LIMITED
 from bridge.stream.session import Session
 from tests.functional.stream.conftest import StartBridge
-from tests.functional.stream.raw import PING, PONG, TEXT, command, frame
+from tests.functional.stream.raw import CONTINUATION, PING, PONG, TEXT, command, frame
 from tests.functional.stream.served import Bridge, eventually, position, stream_limits
 
 CLOSE_SECONDS = 0.3
@@ -108,3 +108,64 @@ async def test_refusals_never_echo_what_was_sent(bridge: Bridge) -> None:
         error = await client.expect("error")
         assert len(json.dumps(error)) < 300
         assert evil not in error["message"]
+
+
+FLOODS = {
+    "pongs": frame(PONG),
+    "continuations": frame(CONTINUATION, fin=False),
+    "fragments": frame(CONTINUATION, b"x", fin=False),
+}
+
+
+async def test_floods_of_useless_frames_are_slowed_and_closed(start: StartBridge) -> None:
+    """Five at a time, with a token and without, beside an honest client who is answered: 1008, and why."""
+    bridge = await start(max_connections_per_principal=0)
+    honest = await bridge.join()
+
+    async def flood(kind: str, token: str | None) -> tuple[list[str], int | None]:
+        client = await bridge.raw()
+        await client.upgrade("/api/v1/ws", token)
+        if kind != "pongs":
+            await client.send(frame(TEXT, fin=False))
+        sending = asyncio.create_task(client.send_until_cut(FLOODS[kind] * 5000, 0.01))
+        events, code = await client.events_to_end()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        return [event["data"]["code"] for event in events if event["event"] == "error"], code
+
+    began = asyncio.get_running_loop().time()
+    everyone = [("pongs", bridge.token()), ("pongs", None), ("continuations", bridge.token()),
+                ("continuations", None), ("fragments", None)]  # fmt: skip
+    floods = asyncio.gather(*(flood(*each) for each in everyone))
+    while not floods.done():
+        assert (await honest.ask("ping"))["event"] == "pong"
+        await asyncio.sleep(0.06)
+    assert await floods == [(["too_much_data"], 1008)] * len(everyone)
+    assert asyncio.get_running_loop().time() - began > 1.9
+
+
+async def test_flood_is_not_taken_for_a_dead_client(start: StartBridge) -> None:
+    """While we do not listen to it nothing can be heard from it: its pulse is not looked at."""
+    bridge = await start(
+        heartbeat_seconds=1, limits=stream_limits(frames_per_second=5, pulse_tick_seconds=0.05, pong_seconds=0.3)
+    )
+    client = await bridge.raw()
+    await client.upgrade("/api/v1/ws", bridge.token())
+    await client.send_until_cut(frame(PONG) * 5, 0.05)
+    _, code = await client.events_to_end()
+    assert code == 1008
+
+
+async def test_large_commands_among_a_burst_are_carried_out(bridge: Bridge) -> None:
+    """A dashboard that restores its panels: a full burst, the largest message in it, in one write, three times."""
+    client = await bridge.raw()
+    await client.upgrade("/api/v1/ws", bridge.token("*"))
+    await client.frame()
+    ids = [f"device-{number:04d}" for number in range(1000)]
+    large = command("subscribe", device_ids=ids, snapshot=False)
+    assert 15_000 < len(large) <= MAX_MESSAGE_BYTES
+    await client.send(command("subscribe", device_ids=ids[:1], snapshot=False) * (COMMANDS_BURST - 3) + large * 3)
+    for _ in range(COMMANDS_BURST):
+        taken = await client.frame()
+        assert taken is not None
+        assert json.loads(taken[1])["event"] == "subscribed"

@@ -8,12 +8,14 @@ import json
 import re
 import statistics
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from bridge.core.telemetry import Telemetry
 from bridge.stream.session import Session
-from tests.functional.stream.clients import numbers
+from tests.functional.stream.clients import devices, numbers
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.raw import CLOSE, PING, PONG, TEXT, RawClient, frame
 from tests.functional.stream.served import (
@@ -262,3 +264,25 @@ async def test_large_payload_reaches_a_reader(bridge: Bridge) -> None:
     events = [await client.until("message"), await client.until("message")]
     assert numbers(events) == [1, 2]
     assert len(events[0]["data"]["pad"]) == 200_000
+
+
+@pytest.mark.parametrize("make", [position, happening])
+@pytest.mark.parametrize("policy", ["latest", "drop-oldest"])
+async def test_quiet_devices_get_past_a_chatty_one(
+    bridge: Bridge, policy: str, make: Callable[..., Telemetry]
+) -> None:
+    """Ten that say one thing each beside one that never stops, to a reader that is far behind: all ten arrive."""
+    quiet = [f"Q{number}" for number in range(10)]
+    client = await bridge.stalled(",".join(["CHATTY", *quiet]), extra=f"&overflow={policy}")
+    await bury(bridge, "CHATTY", 400, "events")
+    for number, name in enumerate(quiet):
+        bridge.publish(make(name, number, pad=PAD))
+        await bury(bridge, "CHATTY", 300, "both")
+    stream = session_of(bridge, "CHATTY")
+    assert stream.subscription.dropped > 1000
+    reading = asyncio.create_task(read_up(client, -1))
+    await eventually(lambda: stream.subscription.ready)
+    bridge.publish(happening("CHATTY", -1))
+    events = await reading
+    assert [name for name in devices(events) if name != "CHATTY"] == quiet
+    assert not {name for event in events if event["event"] == "gap" for name in event["data"]["devices"]} & set(quiet)
