@@ -13,10 +13,10 @@ SOURCES := $(patsubst %/,%,$(sort $(dir $(wildcard bridge/*.py share/*.py tests/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test fast check format bench lock upgrade parts clean
+.PHONY: help run test fast check format bench strangers lock upgrade parts clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
 
 run: $(STAMPS)/run ## fresh machine to running demo: embedded MQTT broker, simulated fleet, a share link
 	$(BIN)/telemetry-bridge demo $(ARGS)
@@ -43,6 +43,9 @@ format: $(STAMPS)/dev ## rewrite the code in the house style
 
 bench: $(STAMPS)/dev ## measure beside the peers (ARGS to choose, see bench/README.md)
 	$(BIN)/python bench/run.py $(ARGS)
+
+strangers: $(STAMPS)/dev ## five strangers at full speed beside one viewer (ARGS to choose, see bench/README.md)
+	$(BIN)/python bench/strangers.py $(ARGS)
 
 parts: ## install what the tests run beside Python: Mosquitto, nginx, Chromium, PostgreSQL, Node.js
 	@.ci/install-parts

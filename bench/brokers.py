@@ -69,6 +69,7 @@ class Mosquitto:
 
     name = "mosquitto"
     cases: frozenset[str] | None = None
+    speaks_tls = False
     own_broker = True
     may_lose = False
 
@@ -95,6 +96,7 @@ class Nats:
 
     name = "nats"
     cases: frozenset[str] | None = None
+    speaks_tls = False
     own_broker = True
     may_lose = False
 

@@ -29,9 +29,9 @@ def first_line(*command: str) -> str:
     return (result.stdout or result.stderr).strip().partition("\n")[0]
 
 
-def commit() -> str:
-    """The commit of this tree, with ``-dirty`` when files differ from it; ``unknown`` outside a repository."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+def commit(tree: Path = Path(__file__).parent) -> str:
+    """The commit of ``tree``, with ``-dirty`` when files differ from it; ``unknown`` outside a repository."""
+    command = ["git", "-C", str(tree), "describe", "--always", "--dirty"]
     try:
         result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

@@ -100,10 +100,10 @@ def parse(result: Mapping[str, Any]) -> Measurement:
     )
 
 
-def start_load(program: str, arguments: Sequence[str], core: int) -> subprocess.Popen[str]:
-    """Starts the load generator on ``core``."""
+def start_load(command: Sequence[str], core: int) -> subprocess.Popen[str]:
+    """Starts the load generator, or what takes its place, on ``core``."""
     return subprocess.Popen(
-        [program, *arguments],
+        command,
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What the parts of share links cost, each alone and hot: ``python bench/parts.py``.
+"""What decoding and the parts of share links cost, each alone and hot: ``python bench/parts.py``.
 
 CPU time of this process, the least of several tries: what else runs here makes a try slower, never faster.
 Sockets are fakes that take everything, so what is measured with viewers is the walk through them.
@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,50 +21,41 @@ from bench.errors import BenchError
 from bench.machine import machine_facts
 from bench.report import table
 from bridge.access.paseto import KeyRing, generate_key
-from bridge.core.telemetry import Kind, Position, Telemetry
+from bridge.core.telemetry import Position, Telemetry
 from bridge.core.times import Timer, timestamp
 from bridge.fanout.broker import Broker
-from bridge.fanout.cohort import Cohort
 from bridge.fanout.history import LastKnown
 from bridge.fanout.outbox import OutboxLimits, Policy
+from bridge.fanout.rendering import PayloadRenderer, Selection
 from bridge.fanout.subscription import Subscription
-from bridge.ingest.decoding.position import PositionReader
+from bridge.ingest.decoding.json_decoder import JsonDecoder
+from bridge.settings import Settings
 from share.model.grant import Grant
 from share.model.limits import DEFAULT_TRAIL
-from share.service import REMEMBERED_POSITIONS
 from share.stream.channel import Channel
 from share.stream.projection import position_json, public_position
 from share.stream.tokens import mint, verify
 
 TRIES: Final = 7
 DEVICE: Final = "dev00000"
+TOPIC: Final = f"fleet/{DEVICE}/position".encode()
 MESSAGES: Final = 2000
 """Of a device that is heard 20 times a second; each of them moved by 11 m, so that every second one joins the trail."""
 TOKEN_US: Final = 100.0
 """The mark: what verifying a token may cost."""
+TELEMETRY_US: Final = 3.0
+"""The mark: what bytes to Telemetry may cost, place and time of the fix included."""
 HOUR: Final = 3600.0
 
 Row = tuple[str, str]
 
 
-class _Socket:
-    """Takes everything at once."""
-
-    __slots__ = ()
-
-    def write(self, data: bytes) -> None: ...
-
-    def is_closing(self) -> bool:
-        return False
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-
 class _Owner:
+    """Of sockets that take everything at once: nothing is ever reported."""
+
     def overflowing(self, device_id: str) -> None: ...
     def overflowed(self) -> None: ...
-    def stalled(self) -> None: ...
+    def failed(self) -> None: ...
 
 
 def least_us(make: Callable[[], Callable[[], object]], count: int) -> float:
@@ -86,17 +77,30 @@ def _repeat(work: Callable[[], object], count: int) -> Callable[[], Callable[[],
     return lambda: all_of_them
 
 
-def _messages() -> list[Telemetry]:
+def _payloads() -> list[bytes]:
     """As the load generator sends them."""
     start = time.time() - HOUR
     text = (
         '{{"timestamp":"{}","data":{{"DEVICE_ID":"{}","LAT":-33.{:04},"LON":-70.6789,"SPEED":45,"HEADING":90,'
         '"T":"@@0123456789abcdef@@","P":"{}"}}}}'
     )
-    return [
-        Telemetry(DEVICE, Kind.POSITION, text.format(timestamp(start + i / 20), DEVICE, i, "x" * 60).encode())
-        for i in range(MESSAGES)
-    ]
+    return [text.format(timestamp(start + i / 20), DEVICE, i, "x" * 60).encode() for i in range(MESSAGES)]
+
+
+def _decoder() -> JsonDecoder:
+    fields = Settings.model_fields
+    return JsonDecoder(
+        id_pointers=fields["device_id_pointers"].default,
+        position_pointers=fields["position_pointers"].default,
+        topic_pattern="fleet/{device_id}/#",
+        max_payload_bytes=fields["max_payload_bytes"].default,
+    )
+
+
+def _messages(payloads: list[bytes]) -> list[Telemetry]:
+    """Made anew for each try: a message keeps its position once it was asked for."""
+    decode = _decoder().decode
+    return [decode(TOPIC, payload, False) for payload in payloads]
 
 
 def _grant(number: int = 0, precision_m: float = 0.0) -> Grant:
@@ -106,27 +110,24 @@ def _grant(number: int = 0, precision_m: float = 0.0) -> Grant:
 
 
 def _broker() -> Broker:
-    return Broker(LastKnown(), "epoch", clock=time.time, monotonic=time.monotonic, call_later=lambda *_: None)
+    return Broker(LastKnown(), clock=time.time, monotonic=time.monotonic, call_soon=lambda _: None)
 
 
 def _never(_seconds: float, _callback: Callable[[], None]) -> Timer:
     raise BenchError("no share here has a delay or an end on arrival")
 
 
-def _read() -> Callable[[bytes], Position | None]:
-    return lru_cache(REMEMBERED_POSITIONS)(PositionReader(()).read)
-
-
-def _channel(broker: Broker, read: Callable[[bytes], Position | None], grant: Grant) -> Channel:
-    channel = Channel(grant, read, call_later=_never, deliver=broker.deliver, on_arrival=lambda: None)
-    broker.attach(channel)
+def _channel(broker: Broker, grant: Grant) -> Channel:
+    channel = Channel(grant, call_later=_never, turn=broker.render, on_arrival=lambda: None)
+    broker.keep(channel.selection)
     return channel
 
 
-def _subscriptions(count: int) -> Iterator[Subscription]:
+def _join(broker: Broker, selection: Selection, count: int) -> None:
+    """Sockets that take everything at once."""
     limits = OutboxLimits(100, 256 * 1024, Policy.LATEST)
     for _ in range(count):
-        yield Subscription(_Socket(), limits, _Owner())
+        broker.select(Subscription(lambda _: None, limits, _Owner(), broker.tally), selection)
 
 
 def _publish(broker: Broker, messages: list[Telemetry]) -> Callable[[], object]:
@@ -155,39 +156,47 @@ def _public(position: Position, grant: Grant) -> bytes:
     return position_json(public_position(position, grant.fields, grant.precision_m))
 
 
-def _words(messages: list[Telemetry]) -> Iterator[Row]:
-    reader = PositionReader(())
-    payload = messages[0].payload
-    position = reader.read(payload)
+def _words(payloads: list[bytes]) -> Iterator[Row]:
+    decode = _decoder().decode
+    cost = least_us(lambda: lambda: [decode(TOPIC, payload, False) for payload in payloads], MESSAGES)
+    yield f"bytes to Telemetry, envelope format (mark: {TELEMETRY_US:.0f})", f"{cost:.2f}"
+    cost = least_us(lambda: partial(_positions, _messages(payloads)), MESSAGES)
+    yield "all of its position, when first asked for", f"{cost:.2f}"
+    position = _messages(payloads)[0].position
     assert position is not None
-    yield "a position read out of its payload", f"{least_us(_repeat(lambda: reader.read(payload), 5000), 5000):.1f}"
     for precision_m, name in ((0.0, "exact"), (500.0, "on a grid of 500 m")):
         grant = _grant(precision_m=precision_m)
         yield f"its public JSON, {name}", f"{least_us(_repeat(partial(_public, position, grant), 5000), 5000):.1f}"
 
 
-def _turns(messages: list[Telemetry]) -> Iterator[Row]:
+def _positions(messages: list[Telemetry]) -> list[Position | None]:
+    return [message.position for message in messages]
+
+
+def _turns(payloads: list[bytes]) -> Iterator[Row]:
     def nobody() -> Callable[[], object]:
-        return _publish(_broker(), messages)
+        return _publish(_broker(), _messages(payloads))
 
     def shares(count: int) -> Callable[[], Callable[[], object]]:
         def make() -> Callable[[], object]:
-            broker, read = _broker(), _read()
+            broker = _broker()
             for number in range(count):
-                _channel(broker, read, _grant(number))
-            return _publish(broker, messages[: MESSAGES // min(count, 100)])
+                _channel(broker, _grant(number))
+            return _publish(broker, _messages(payloads[: MESSAGES // min(count, 100)]))
 
         return make
 
     def watched(public: bool, count: int) -> Callable[[], Callable[[], object]]:
         def make() -> Callable[[], object]:
             broker = _broker()
-            channel: Cohort = _channel(broker, _read(), _grant()) if public else Cohort(frozenset((DEVICE,)))
-            if not public:
-                broker.attach(channel)
-            for subscription in _subscriptions(count):
-                broker.join(subscription, channel)
-            return _publish(broker, messages[:200])
+            if public:
+                channel = _channel(broker, _grant())
+                channel.watched = True
+                selection = channel.selection
+            else:
+                selection = Selection(frozenset((DEVICE,)), PayloadRenderer("epoch"))
+            _join(broker, selection, count)
+            return _publish(broker, _messages(payloads[:200]))
 
         return make
 
@@ -204,10 +213,10 @@ def _turns(messages: list[Telemetry]) -> Iterator[Row]:
 def main() -> int:
     """The command. Prints one table."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    messages = _messages()
+    payloads = _payloads()
     facts = machine_facts()
     print(", ".join(f"{name} {facts[name]}" for name in ("python", "cpu", "load average", "commit")) + "\n")
-    print(table(("part", "µs"), [*_tokens(), *_words(messages), *_turns(messages)]))
+    print(table(("part", "µs"), [*_tokens(), *_words(payloads), *_turns(payloads)]))
     return 0
 
 

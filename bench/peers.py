@@ -1,10 +1,11 @@
-"""Servers to compare with that are no brokers: the floor, the usual Python design, and nginx with nchan."""
+"""Servers to compare with that are no brokers: the floor, the usual Python design, aiohttp alone, nginx with nchan."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 from bench.brokers import find_program
@@ -41,6 +42,7 @@ class Floor:
 
     name = "floor"
     cases: frozenset[str] | None = frozenset({"W1", "W2", "handshake", "scale-1k", "scale-10k"})
+    speaks_tls = False
     own_broker = False
     may_lose = False
 
@@ -64,6 +66,7 @@ class Naive:
 
     name = "naive"
     cases: frozenset[str] | None = None
+    speaks_tls = False
     own_broker = False
     may_lose = True
 
@@ -83,11 +86,42 @@ class Naive:
             yield Target(pid, port, place.mqtt_port, ("--path", "/?device_ids=%D"))
 
 
+class Aiohttp:
+    """aiohttp's WebSocket alone: bare.py. It sends nothing, so it shows what a socket and its handshake cost."""
+
+    name = "aiohttp"
+    cases: frozenset[str] | None = frozenset({"idle", "idle-tls", "handshake"})
+    speaks_tls = True
+    own_broker = False
+    may_lose = False
+
+    def version(self) -> str:
+        """That of the library; uvloop runs it."""
+        return f"aiohttp {version('aiohttp')} alone, bench/bare.py"
+
+    @contextmanager
+    def running(self, place: Place) -> Iterator[Target]:
+        """Runs it with the Python of the benchmark."""
+        port = free_port()
+        script = Path(__file__).with_name("bare.py")
+        certificate = place.certificate
+        files = [] if certificate is None else [str(certificate.chain), str(certificate.key)]
+        with running(
+            [sys.executable, str(script), str(port), *files],
+            name=self.name,
+            core=place.core,
+            ready=lambda: port_is_open(port),
+            folder=place.folder,
+        ) as pid:
+            yield Target(pid, port, place.mqtt_port)
+
+
 class Nchan:
     """nginx with nchan: messages are POSTed to it, so W1 compares, and the cases with many devices do not."""
 
     name = "nchan"
     cases: frozenset[str] | None = frozenset({"W1", "idle", "handshake", "scale-1k", "scale-10k"})
+    speaks_tls = False
     own_broker = True
     may_lose = False
 

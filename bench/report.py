@@ -32,8 +32,11 @@ def _cost(run: Measurement) -> float:
     return run.us_per_delivery
 
 
-def _times(results: Results, case: str, server: str, peer: str) -> str:
-    found = ratio(results, case, server, peer, _cost)
+def _times(results: Results, case: str, server: str, peer: str, value: Value = _cost) -> str:
+    """The ratio to ``peer``, or – without one. What was before the public side is the public side of before."""
+    if peer == "before" and server.startswith("share"):
+        peer = "share-before"
+    found = ratio(results, case, server, peer, value)
     return f"{found:.2f}" if found is not None else "–"
 
 
@@ -56,13 +59,14 @@ def _load_row(results: Results, case: Case, server: str, peers: Sequence[str]) -
     ]
 
 
-def _open_row(results: Results, case: Case, server: str) -> list[str]:
+def _open_row(results: Results, case: Case, server: str, peers: Sequence[str]) -> list[str]:
     runs = results.of(case.name, server)
     return [
         case.name,
         server,
         spread([run.kb_per_socket for run in runs], 1),
         spread([run.us_per_open for run in runs], 0),
+        *(_times(results, case.name, server, peer, lambda run: run.us_per_open) for peer in peers),
         spread([run.opens_per_s for run in runs], 0),
     ]
 
@@ -78,10 +82,11 @@ def markdown(
 ) -> str:
     """The whole report: what was run, where, the tables, the marks, and everything that went wrong."""
     servers = list(dict.fromkeys(server for _, server in results.runs))
-    peers = [peer for peer in ("floor", "nats") if peer in servers] + ["bridge"] * ("share" in servers)
+    peers = [peer for peer in ("floor", "nats", "before") if peer in servers] + ["bridge"] * ("share" in servers)
+    openers = [peer for peer in ("aiohttp", "before") if peer in servers]
     pairs = [(case, server) for case in cases for server in servers if (case.name, server) in results.runs]
     load_rows = [_load_row(results, case, server, peers) for case, server in pairs if case.rate > 0]
-    open_rows = [_open_row(results, case, server) for case, server in pairs if case.rate == 0]
+    open_rows = [_open_row(results, case, server, openers) for case, server in pairs if case.rate == 0]
     load_head = ["case", "server", "µs/delivery", *(f"× {peer}" for peer in peers)]
     load_head += ["p50 ms", "p99 ms", "p99.9 ms", "lost", "server CPU %", "other CPU"]
     parts = [f"`{command}`", table(["fact", "value"], [[name, value] for name, value in facts.items()])]
@@ -89,7 +94,8 @@ def markdown(
     if load_rows:
         parts.append(table(load_head, load_rows))
     if open_rows:
-        parts.append(table(["case", "server", "KB/socket", "CPU µs/handshake", "handshakes/s"], open_rows))
+        times = [f"× {peer}" for peer in openers]
+        parts.append(table(["case", "server", "KB/socket", "CPU µs/handshake", *times, "handshakes/s"], open_rows))
     if marks:
         parts.append(table(["mark", "measured", "met"], marks))
     if results.problems:

@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 # Run by its path this script knows only its own folder; its parts are imported as ``bench.…``.
@@ -20,22 +20,22 @@ from bench.build import build
 from bench.errors import BenchError
 from bench.machine import machine_facts
 from bench.marks import check_marks
-from bench.peers import Floor, Naive, Nchan
+from bench.peers import Aiohttp, Floor, Naive, Nchan
 from bench.profiler import Profiler
 from bench.public import Share
 from bench.report import as_json, markdown
 from bench.session import Plan, run_plan
-from bench.subject import Bridge
+from bench.subject import Bridge, check_tree
 from bench.targets import OURS, Server
 from bench.workloads import WORKLOADS
 
-SERVERS = ("bridge", "share", "floor", "mosquitto", "nats", "nchan", "naive")
+SERVERS = ("bridge", "share", "before", "share-before", "floor", "mosquitto", "nats", "nchan", "aiohttp", "naive")
 DEFAULT_SERVERS = "bridge,floor,mosquitto,nats"
 MAX_REPEATS = 100
 
 
-def _names(text: str, known: Sequence[str], what: str) -> list[str]:
-    names = list(known) if text == "all" else text.split(",")
+def _names(text: str, known: Sequence[str], what: str, available: Iterable[str]) -> list[str]:
+    names = list(available) if text == "all" else text.split(",")
     for name in names:
         if name not in known:
             raise BenchError(f"there is no {what} {name!r}; known: {', '.join(known)}, or all")
@@ -48,6 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workloads", default="W1,W2,W3", help=several.format(", ".join(WORKLOADS)))
     parser.add_argument("--servers", default=DEFAULT_SERVERS, help=several.format(", ".join(SERVERS)))
     parser.add_argument("--repeats", type=int, default=3, help="rounds, interleaved (default %(default)s)")
+    parser.add_argument(
+        "--before", type=Path, metavar="FOLDER",
+        help="another checkout of this project: the servers `before` and `share-before`, run by the same Python",
+    )  # fmt: skip
     parser.add_argument("--nats", default="", metavar="PATH", help="nats-server, when it is not in PATH")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
@@ -73,14 +77,23 @@ def _servers(options: argparse.Namespace) -> list[Server]:
         settings[name] = value
     made: dict[str, Server] = {
         "bridge": Bridge(settings),
-        "share": Share(settings),
+        "share": Share(settings, "share"),
         "floor": Floor(),
         "mosquitto": Mosquitto(),
         "nats": Nats(options.nats),
         "nchan": Nchan(),
+        "aiohttp": Aiohttp(),
         "naive": Naive(),
     }
-    return [made[name] for name in _names(options.servers, SERVERS, "server")]
+    if options.before is not None:
+        before = check_tree(options.before)
+        made["before"] = Bridge(settings, "before", before)
+        made["share-before"] = Share(settings, "share-before", before)
+    names = _names(options.servers, SERVERS, "server", made)
+    for name in names:
+        if name not in made:
+            raise BenchError(f"the server {name} needs --before FOLDER, another checkout of this project")
+    return [made[name] for name in names]
 
 
 def _profiler(options: argparse.Namespace) -> Profiler | None:
@@ -117,7 +130,8 @@ def _run(options: argparse.Namespace, command: str) -> int:
     _check_machine(options)
     profiler = _profiler(options)
     servers = _servers(options)
-    cases = [case for name in _names(options.workloads, tuple(WORKLOADS), "workload") for case in WORKLOADS[name]]
+    workloads = _names(options.workloads, tuple(WORKLOADS), "workload", WORKLOADS)
+    cases = [case for name in workloads for case in WORKLOADS[name]]
     profiled = [server for server in servers if server.name in OURS]
     if profiler is not None and (len(cases) != 1 or options.repeats != 1 or len(profiled) != 1):
         raise BenchError("a profile is of one workload and one round: --workloads W1 --servers bridge --repeats 1")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.brokers import mqtt_broker
 from bench.build import build
+from bench.certificate import make_certificate
 from bench.errors import BenchError
 from bench.measure import Measurement, finish_load, start_load
 from bench.profiler import Profiler
@@ -44,25 +46,31 @@ class Results:
 
 
 def _applies(server: Server, case: Case) -> bool:
-    return server.cases is None or case.name in server.cases
+    return (server.cases is None or case.name in server.cases) and (server.speaks_tls or not case.tls)
+
+
+def _load_program(case: Case) -> list[str]:
+    if case.tls:
+        return [sys.executable, str(Path(__file__).with_name("opener.py"))]
+    return [str(build("load"))]
 
 
 def _measure(plan: Plan, place: Place, broker_pid: int, server: Server, case: Case) -> Measurement:
     with server.running(place) as target:
         arguments = [*target.load_arguments(), "--process", f"mqtt={broker_pid}", *case.arguments()]
+        command = [*_load_program(case), *arguments]
         if plan.profiler is None or server.name not in OURS:
-            return finish_load(start_load(str(build("load")), arguments, plan.load_core), case)
-        return _profile(plan, plan.profiler, target.pid, arguments, case)
+            return finish_load(start_load(command, plan.load_core), case)
+        return _profile(plan, plan.profiler, target.pid, command, case)
 
 
-def _profile(plan: Plan, profiler: Profiler, pid: int, arguments: Sequence[str], case: Case) -> Measurement:
+def _profile(plan: Plan, profiler: Profiler, pid: int, command: Sequence[str], case: Case) -> Measurement:
     """One run with a profiler beside it: from before the handshakes, or from the first messages on."""
-    program = str(build("load"))
     if case.rate == 0:
         recording = profiler.start(pid, case)
-        load = start_load(program, arguments, plan.load_core)
+        load = start_load(command, plan.load_core)
     else:
-        load = start_load(program, arguments, plan.load_core)
+        load = start_load(command, plan.load_core)
         recording = profiler.start(pid, case)
     measurement = finish_load(load, case)
     profiler.finish(recording)
@@ -91,7 +99,8 @@ def run_plan(plan: Plan, say: Callable[[str], None]) -> Results:
     with mqtt_broker(plan.load_core, plan.folder, nodelay=plan.nodelay) as (broker_pid, mqtt_port):
         for round_number in range(1, plan.repeats + 1):
             for case in plan.cases:
-                place = Place(plan.server_core, plan.folder, mqtt_port, case.devices)
+                certificate = make_certificate(plan.folder) if case.tls else None
+                place = Place(plan.server_core, plan.folder, mqtt_port, case.devices, certificate)
                 for server in (server for server in plan.servers if _applies(server, case)):
                     label = f"{case.name} {server.name} round {round_number}"
                     runs = results.runs.setdefault((case.name, server.name), [])

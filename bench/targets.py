@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from bench.certificate import Certificate
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -17,6 +19,8 @@ class Place:
     mqtt_port: int
     devices: int = 1
     """How many devices will publish, for a server that must be told before."""
+    certificate: Certificate | None = None
+    """With it the server speaks TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Target:
         return [*ports, *self.arguments, "--process", f"server={self.pid}"]
 
 
-OURS: Final = frozenset({"bridge", "share"})
+OURS: Final = frozenset({"bridge", "share", "before", "share-before"})
 """Names of the servers that are this project: the ones that a profile is of."""
 
 
@@ -44,6 +48,8 @@ class Server(Protocol):
     name: str
     cases: frozenset[str] | None
     """Names of the cases that mean something for it; None: all."""
+    speaks_tls: bool
+    """Whether it can be measured in the cases over TLS."""
     own_broker: bool
     """Whether devices publish straight to it, so that its CPU time holds the MQTT side as well."""
     may_lose: bool

@@ -22,6 +22,8 @@ class Case:
     settle: float = 1.0
     warm: float = 1.0
     seconds: float = 3.0
+    tls: bool = False
+    """Opened over TLS, by ``opener.py``, since the load generator speaks plain TCP only. Then nothing is published."""
 
     def arguments(self) -> list[str]:
         """The options of the load generator."""
@@ -33,8 +35,10 @@ class Case:
         ]
 
 
-_SLOW: Final = {"sockets": 1000, "devices": 200, "watch": 200, "padding": 2000}
-"""200 devices and 2 KB, so that a stalled socket fills the kernel's buffers and then its queue within seconds."""
+def _slow(name: str, about: str, stalled: int) -> Case:
+    """200 devices and 2 KB, so that a stalled socket fills the kernel's buffers and then its queue within seconds."""
+    return Case(name, about, 1000, 200, 200, rate=40, stalled=stalled, padding=2000, warm=4)
+
 
 WORKLOADS: Final[dict[str, tuple[Case, ...]]] = {
     "W1": (Case("W1", "fan-out: 1 device at 20 msg/s, 1,000 sockets", 1000, rate=20),),
@@ -46,12 +50,14 @@ WORKLOADS: Final[dict[str, tuple[Case, ...]]] = {
             "W3", "sparse fleet: 1,000 devices at 4,000 msg/s, 1,000 sockets, each one", 1000, 1000, rate=4000, burst=10
         ),
     ),
+    "W3-12k": (Case("W3-12k", "the same at 12,000 msg/s", 1000, 1000, rate=12_000, burst=10),),
     "idle": (Case("idle", "1,000 open sockets, one device each, no messages", 1000, 1000, settle=2, seconds=0.1),),
+    "idle-tls": (Case("idle-tls", "the same over TLS", 1000, 1000, settle=2, seconds=0.1, tls=True),),
     "handshake": (Case("handshake", "2,000 sockets opened, 128 at a time, token verified", 2000, seconds=0.1),),
     "light": (Case("light", "light load: 100 devices at 1,000 msg/s, 100 sockets, each one", 100, 100, rate=1000),),
     "slow": (
-        Case("slow-0", "1,000 good sockets, 200 devices at 40 msg/s, 2 KB", rate=40, warm=4, **_SLOW),
-        Case("slow-200", "the same beside 200 sockets that never read", rate=40, warm=4, stalled=200, **_SLOW),
+        _slow("slow-0", "1,000 good sockets, 200 devices at 40 msg/s, 2 KB", 0),
+        _slow("slow-200", "the same beside 200 sockets that never read", 200),
     ),
     "scale": (
         Case("scale-1k", "1,000 sockets, 1 device at 20 msg/s", 1000, rate=20, seconds=4),

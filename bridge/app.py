@@ -6,7 +6,8 @@ import asyncio
 import logging
 import secrets
 import signal
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,14 +25,18 @@ from bridge.ingest.decoding.json_decoder import JsonDecoder
 from bridge.ingest.handoff import Handoff
 from bridge.ingest.mqtt import Consumer, ConsumerOptions, Door, in_words
 from bridge.ingest.mqtt.embedded import MQTT_VERSION, EmbeddedBroker
-from bridge.server.lifecycle import close_all, drain, open_door
+from bridge.ingest.mqtt.limits import ConsumerLimits
+from bridge.server.lifecycle import close_all, drain, open_listeners
+from bridge.server.limits import ServerLimits
 from bridge.server.listener import bind, raise_file_limit, tls_context
 from bridge.server.logs import Logs
 from bridge.server.operations import Operations
 from bridge.settings import PREFIX, Settings
-from bridge.stream.endpoints import HUB, ROUTES
-from bridge.stream.hub import Hub
-from share.service import CLOSING_SECONDS, ROUTES_OFF, Sharing, sharing
+from bridge.storage.limits import StorageLimits
+from bridge.stream.limits import StreamLimits
+from bridge.stream.service import StreamService
+from share.model.limits import ShareLimits
+from share.service import ROUTES_OFF, Sharing, sharing
 
 log = logging.getLogger("bridge.app")
 
@@ -40,7 +45,7 @@ log = logging.getLogger("bridge.app")
 class Server:
     """A running server. ``port`` and ``admin_port`` are the real ones."""
 
-    hub: Hub
+    streaming: StreamService
     consumer: Consumer
     port: int
     admin_port: int | None
@@ -48,16 +53,25 @@ class Server:
     sharing: Sharing | None
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of each wing that no setting changes."""
+
+    consumer: ConsumerLimits = ConsumerLimits()
+    server: ServerLimits = ServerLimits()
+    share: ShareLimits = ShareLimits()
+    storage: StorageLimits = StorageLimits()
+    stream: StreamLimits = StreamLimits()
+
+
 @asynccontextmanager
-async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator[Server]:
+async def running(settings: Settings, logs: Logs | None = None, limits: Limits = Limits()) -> AsyncIterator[Server]:
     """A server from start to stop. SettingsError or StartError before anything listens.
 
-    On leaving: unready at once, no new connections, the consumer ends, every stream is told 1001
-    together, and what is left after ``drain_seconds`` is aborted.
+    On leaving: unready at once, no new connections, the consumer ends, every stream is closed with
+    1001, all together, and what is left after ``drain_seconds`` is aborted.
     """
     loop = asyncio.get_running_loop()
-    groups = groups_of(settings)
-    authenticator = authenticator_of(settings, groups)
     decoder = decoder_of(settings)
     async with AsyncExitStack() as stack:
         sockets = bind(settings.host, settings.port, "BRIDGE_PORT")
@@ -66,14 +80,18 @@ async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator
         stack.callback(close_all, admin)
         tls = tls_context(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
 
-        hub = Hub(settings, authenticator, groups)
+        streaming = stream_service_of(settings, limits.stream)
         handoff = Handoff(loop)
-        handoff.open(hub)
+        handoff.open(streaming.intake)
         address, version = _mqtt(settings, stack)
-        consumer = consumer_of(consumer_options(settings, address, version), decoder, handoff)
-        shares = await stack.enter_async_context(sharing(hub)) if settings.share_keys else None
+        consumer = consumer_of(consumer_options(settings, address, version), decoder, handoff, limits.consumer)
+        shares = (
+            await stack.enter_async_context(sharing(settings, streaming, limits.share, limits.storage))
+            if settings.share_keys
+            else None
+        )
         operations = Operations(
-            hub,
+            streaming,
             consumer.statistics,
             handoff.statistics,
             logs.dropped if logs else int,
@@ -81,28 +99,27 @@ async def running(settings: Settings, logs: Logs | None = None) -> AsyncIterator
         )
 
         public = web.Application()
-        public[HUB] = hub
-        public.add_routes(ROUTES)
-        public.add_routes(shares.routes() if shares else ROUTES_OFF)
+        public.add_routes(streaming.routes())
+        public.add_routes(shares.routes if shares else ROUTES_OFF)
         if not admin:
             public.add_routes(operations.routes())
-        doors = [await open_door(stack, public, sockets, tls)]
+        listeners = await open_listeners(stack, public, sockets, tls, limits.server)
         if admin:
             private = web.Application()
             private.add_routes(operations.routes())
-            await open_door(stack, private, admin, None)
+            await open_listeners(stack, private, admin, None, limits.server)
 
         consumer.start()
         drain_seconds = settings.drain_seconds
         if shares:
-            drain_seconds -= min(CLOSING_SECONDS, drain_seconds / 2)
-        stack.push_async_callback(drain, hub, consumer, handoff, doors, drain_seconds)
+            drain_seconds -= min(shares.closing_seconds, drain_seconds / 2)
+        stack.push_async_callback(drain, streaming, consumer, handoff, listeners, drain_seconds)
         port = sockets[0].getsockname()[1]
         admin_port = admin[0].getsockname()[1] if admin else None
         scheme = "https" if tls else "http"
         where = " (every interface)" if settings.host in EVERY_INTERFACE else ""
         log.info("Listening on %s://%s%s, MQTT broker %s", scheme, place(settings.host, port), where, address)
-        yield Server(hub, consumer, port, admin_port, address, shares)
+        yield Server(streaming, consumer, port, admin_port, address, shares)
 
 
 async def serve(settings: Settings) -> int:
@@ -147,6 +164,31 @@ def groups_of(settings: Settings) -> Groups:
         return load_groups(settings.groups_file)
     except (OSError, ValueError) as error:
         raise SettingsError([("BRIDGE_GROUPS_FILE", str(error))]) from None
+
+
+def stream_service_of(
+    settings: Settings,
+    limits: StreamLimits = StreamLimits(),
+    *,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> StreamService:
+    """The streams, put together. Must be called on the running loop. SettingsError as of the two parts above and below.
+
+    ``clock`` is wall-clock; ``monotonic`` Python's, since uvloop cuts its own to milliseconds.
+    """
+    groups = groups_of(settings)
+    return StreamService(
+        settings,
+        settings,
+        authenticator=authenticator_of(settings, groups),
+        groups=groups,
+        public_url=settings.public_url,
+        tls=settings.tls_cert is not None,
+        limits=limits,
+        clock=clock,
+        monotonic=monotonic,
+    )
 
 
 def authenticator_of(settings: Settings, groups: Groups) -> Authenticator | None:
@@ -196,10 +238,12 @@ def _mqtt(settings: Settings, stack: AsyncExitStack) -> tuple[MqttAddress, str]:
     return embedded.address, MQTT_VERSION
 
 
-def consumer_of(options: ConsumerOptions, decoder: Decoder, door: Door) -> Consumer:
+def consumer_of(
+    options: ConsumerOptions, decoder: Decoder, door: Door, limits: ConsumerLimits = ConsumerLimits()
+) -> Consumer:
     """A consumer, not started. SettingsError when the authority's file cannot be used."""
     try:
-        return Consumer(options, decoder, door)
+        return Consumer(options, decoder, door, limits)
     except OSError as error:
         raise SettingsError([("BRIDGE_MQTT_CA_FILE", f"{options.ca_file} cannot be used: {in_words(error)}")]) from None
 

@@ -23,13 +23,11 @@ from pydantic_settings import (
 )
 
 from bridge.access.settings import AccessSettings
+from bridge.core.addresses import is_loopback
 from bridge.core.errors import SettingsError
-from bridge.core.setting_types import (
-    contradictions,
-)
 from bridge.ingest.settings import IngestSettings
 from bridge.server.settings import ServerSettings
-from bridge.stream.settings import StreamSettings
+from bridge.stream.settings import FRAME_ALLOWANCE_BYTES, StreamSettings
 from share.settings import ShareSettings
 
 PREFIX = "BRIDGE_"
@@ -60,7 +58,7 @@ class Settings(ServerSettings, IngestSettings, AccessSettings, StreamSettings, S
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Where values come from, the strongest first."""
         assert isinstance(dotenv_settings, EnvSettingsSource)
-        # A .env is often shared with other programs; names of ours that do not exist are told by load_settings.
+        # A .env is often shared with other programs; names of ours that do not exist are reported by load_settings.
         dotenv_settings.env_vars = {
             name: value for name, value in dotenv_settings.env_vars.items() if name.upper() in _known_variables()
         }
@@ -69,16 +67,34 @@ class Settings(ServerSettings, IngestSettings, AccessSettings, StreamSettings, S
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        problems = contradictions(
-            auth=self.auth,
-            host=self.host,
-            keys=len(self.access_keys),
-            tls_files=(self.tls_cert is not None) + (self.tls_key is not None),
-            port=self.port,
-            admin_port=self.admin_port,
-            max_payload_bytes=self.max_payload_bytes,
-            queue_bytes=self.queue_bytes,
-        )
+        """Settings that are each right by themselves and contradict each other: ``NAME: reason``, one line each."""
+        least_queue_bytes = self.max_payload_bytes + FRAME_ALLOWANCE_BYTES
+        contradictions = [
+            (
+                self.auth == "off" and not is_loopback(self.host),
+                "AUTH: `off` works only with a loopback HOST (127.0.0.1, ::1 or localhost)",
+            ),
+            (
+                self.auth == "required" and not self.access_keys,
+                (
+                    "ACCESS_KEYS: at least one key is needed; make one with `telemetry-bridge keygen access` "
+                    "(or set BRIDGE_AUTH=off on a loopback HOST)"
+                ),
+            ),
+            ((self.tls_cert is None) != (self.tls_key is None), "TLS_CERT: TLS_CERT and TLS_KEY go together"),
+            (
+                self.admin_port is not None and self.admin_port == self.port != 0,
+                "ADMIN_PORT: must differ from PORT; leave it unset to serve both on one port",
+            ),
+            (
+                least_queue_bytes > self.queue_bytes,
+                (
+                    f"QUEUE_BYTES: must be at least MAX_PAYLOAD_BYTES and {FRAME_ALLOWANCE_BYTES} for the frame "
+                    f"around it ({least_queue_bytes}), or such a message could never wait for a slow socket"
+                ),
+            ),
+        ]
+        problems = [reason for wrong, reason in contradictions if wrong]
         if problems:
             raise ValueError("\n".join(problems))
         return self

@@ -4,94 +4,145 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import lru_cache
-from typing import Final
+from dataclasses import dataclass
 
 from aiohttp import web
 
 from bridge.access.paseto import KeyRing
-from bridge.core.errors import SettingsError, StartError
-from bridge.ingest.decoding.position import PositionReader
+from bridge.core.errors import SettingsError, StartError, StorageError
+from bridge.server.callers import Callers
 from bridge.server.http import Problem
 from bridge.settings import Settings
-from bridge.storage import worker
 from bridge.storage.database_url import check_database_url
-from bridge.stream.hub import Hub
+from bridge.storage.limits import StorageLimits
+from bridge.stream.service import StreamService
 from share.api.operator_routes import OperatorRoutes
 from share.api.passwords import Passwords
 from share.api.public_routes import PublicRoutes
-from share.links.links import CLOSE_SECONDS, Links
+from share.api.public_stream import PublicStream
+from share.links.links import Links
 from share.links.ports import Store
-from share.model.errors import StorageError
-from share.model.limits import DAY_SECONDS
+from share.model.limits import DAY_SECONDS, ShareLimits
 from share.page.page import Page
-from share.stream.entry import Desk
+from share.stream.entry import Entrance
 from share.stream.rooms import Rooms
 
-REMEMBERED_POSITIONS: Final = 32
-"""Payloads whose position is kept for the next channel of the same device: 4 MiB of the largest, by default."""
-CLOSING_SECONDS: Final = CLOSE_SECONDS + 2 * worker.CLOSE_SECONDS
-"""What closing takes at most, with a database that does not answer: so much of its time the drain must leave."""
 
-
+@dataclass(frozen=True, slots=True)
 class Sharing:
-    """The share links of one process. ``links`` is for whoever makes shares without a request: the demo."""
+    """The share links of one process. ``links`` is for whoever creates shares without a request: the demo."""
 
-    def __init__(self, hub: Hub, ring: KeyRing, store: Store, passwords: Passwords) -> None:
-        settings = hub.settings
-        read = lru_cache(REMEMBERED_POSITIONS)(PositionReader(settings.position_pointers).read)
-        self.passwords = passwords
-        self._rooms = Rooms(hub, read)
-        self.links = Links(
-            store,
-            self._rooms,
-            clock=hub.clock,
-            deadlines=hub.deadlines,
-            max_shares=settings.max_shares,
-            retention_seconds=settings.share_retention_days * DAY_SECONDS,
-            call_later=hub.call_later,
-        )
-        self._rooms.arrivals = self.links
-        self.desk = Desk(hub, ring, self._rooms, self.links)
-        self._parts = (
-            OperatorRoutes(hub, self.links, passwords),
-            PublicRoutes(hub, self.desk, self.links, self._rooms, passwords),
-            share_page(settings),
-        )
-
-    def routes(self) -> list[web.RouteDef]:
-        return [route for part in self._parts for route in part.routes()]
+    links: Links
+    rooms: Rooms
+    entrance: Entrance
+    passwords: Passwords
+    routes: list[web.RouteDef]
+    closing_seconds: float
+    """What closing takes at most, with a database that does not answer: so much of its time the drain must leave."""
 
     def statistics(self) -> dict[str, int]:
         """Counts only, for the operator."""
-        return {"open": len(self.links), "rooms": len(self._rooms), "viewers": self.desk.viewers}
+        return {"open": len(self.links), "rooms": len(self.rooms), "viewers": self.entrance.viewers}
 
 
 @asynccontextmanager
-async def sharing(hub: Hub) -> AsyncIterator[Sharing]:
+async def sharing(
+    settings: Settings,
+    streaming: StreamService,
+    limits: ShareLimits = ShareLimits(),
+    storage: StorageLimits = StorageLimits(),
+) -> AsyncIterator[Sharing]:
     """Share links from start to stop. SettingsError or StartError when they cannot be."""
-    from share.store.store import Store as Database  # SQLAlchemy takes a third of a second, which others need not wait
+    from bridge.storage.database import Database  # SQLAlchemy takes a third of a second, which others need not wait
+    from share.store.migrations import SHARES
+    from share.store.store import Store as StoredShares
 
-    ring, url = share_ring(hub.settings), database_url(hub.settings)
-    store, passwords = Database(url), Passwords()
-    await store.open()
+    ring, page = share_ring(settings), share_page(settings)
+    database = Database(database_url(settings), [SHARES], storage)
+    await database.open()
+    passwords = Passwords(limits)
     try:
-        made = Sharing(hub, ring, store, passwords)
+        closing_seconds = limits.close_seconds + 2 * storage.close_seconds
+        parts = _put_together(
+            settings, streaming, ring, page, StoredShares(database), passwords, limits, closing_seconds
+        )
         try:
-            await made.links.load()
+            await parts.links.load()
         except StorageError as error:
             raise StartError(f"the database cannot be read: {error}") from None
         try:
-            yield made
+            yield parts
         finally:
-            await made.links.close()
+            await parts.links.close()
     finally:
         passwords.close()
-        await store.close()
+        await database.close()
+
+
+def _put_together(
+    settings: Settings,
+    streaming: StreamService,
+    ring: KeyRing,
+    page: Page,
+    store: Store,
+    passwords: Passwords,
+    limits: ShareLimits,
+    closing_seconds: float,
+) -> Sharing:
+    """Every part with what it needs, by name."""
+    clock, monotonic, call_later = streaming.clock, streaming.monotonic, streaming.call_later
+    max_seconds = settings.share_max_days * DAY_SECONDS
+    rooms = Rooms(streaming.broker, streaming.history, clock=clock, monotonic=monotonic, call_later=call_later)
+    links = Links(
+        store,
+        rooms,
+        clock=clock,
+        deadlines=streaming.deadlines,
+        max_shares=settings.max_shares,
+        retention_seconds=settings.share_retention_days * DAY_SECONDS,
+        call_later=call_later,
+        limits=limits,
+    )
+    rooms.arrivals = links
+    entrance = Entrance(
+        ring,
+        rooms,
+        links,
+        clock=clock,
+        token_seconds=settings.share_token_seconds,
+        max_seconds=max_seconds,
+        max_viewers=settings.max_connections_per_share,
+    )
+    operators = OperatorRoutes(
+        Callers(streaming.origins, streaming.watching.verify),
+        links,
+        passwords,
+        clock=clock,
+        max_seconds=max_seconds,
+        public_url=settings.public_url,
+        limits=limits,
+    )
+    public = PublicRoutes(
+        entrance,
+        links,
+        rooms,
+        passwords,
+        admission=streaming.admission,
+        address_of=streaming.doorway.address_of,
+        clock=clock,
+        monotonic=monotonic,
+        per_minute=settings.public_requests_per_minute,
+        max_streams=settings.max_public_connections,
+        public_url=settings.public_url,
+        limits=limits,
+    )
+    stream = PublicStream(streaming.doorway, entrance, public.gate)
+    routes = [route for part in (operators, public, stream, page) for route in part.routes()]
+    return Sharing(links, rooms, entrance, passwords, routes, closing_seconds)
 
 
 def share_ring(settings: Settings) -> KeyRing:
-    """The share keys. SettingsError when one is wrong, or is an access key as well."""
+    """The share keys. SettingsError when one is invalid, or is an access key as well."""
     name = "BRIDGE_SHARE_KEYS"
     try:
         ring = KeyRing(key.get_secret_value() for key in settings.share_keys)
@@ -104,7 +155,7 @@ def share_ring(settings: Settings) -> KeyRing:
 
 
 def share_page(settings: Settings) -> Page:
-    """The page. SettingsError when the tiles' template is none."""
+    """The page. SettingsError when the template of the map tiles is invalid."""
     try:
         return Page(
             settings.map_tiles_url,
@@ -117,7 +168,7 @@ def share_page(settings: Settings) -> Page:
 
 
 def database_url(settings: Settings) -> str:
-    """The database's URL. SettingsError when it is none; never quotes it."""
+    """The database's URL. SettingsError, which never quotes it, when it is invalid."""
     try:
         return check_database_url(settings.database_url.get_secret_value())
     except ValueError as error:
@@ -125,7 +176,7 @@ def database_url(settings: Settings) -> str:
 
 
 async def _off(_request: web.Request) -> web.Response:
-    return Problem(404, "sharing_off", "share links are off; set BRIDGE_SHARE_KEYS").response()
+    return Problem(404, "sharing_off", "share links are off; set BRIDGE_SHARE_KEYS to enable them").response()
 
 
 ROUTES_OFF = [
@@ -135,4 +186,4 @@ ROUTES_OFF = [
     web.get("/s/{code}", _off),
     web.get("/s/{code}/", _off),
 ]
-"""What stands in the place of share links where there are none: better than a bare 404."""
+"""Served where share links are off: better than a bare 404."""

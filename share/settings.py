@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
-from bridge.core.setting_types import Count, Secrets, check_share_key, split_list
+from bridge.core.setting_types import Count, Secrets, check_share_key
 
 
 class ShareSettings(BaseSettings):
@@ -34,13 +34,13 @@ class ShareSettings(BaseSettings):
         "are refused with 429. 0: no limit.",
     )
     share_token_seconds: float = Field(
-        600.0, ge=60, le=86_400, description="Life of a share's token; the page gets the next one by itself."
+        600.0, ge=60, le=86_400, description="Life of a share's token; the page renews it by itself."
     )
     share_max_days: float = Field(
-        30.0, gt=0, le=3660, description="Longest life of a share, and of a share token made elsewhere, in days."
+        30.0, gt=0, le=3660, description="Longest life of a share, and of a share token minted elsewhere, in days."
     )
     share_retention_days: float = Field(
-        30.0, ge=0, description="Days after which a share that is over is deleted from the database."
+        30.0, ge=0, description="Days that a share is kept in the database after it has ended."
     )
     share_silent_seconds: float = Field(
         120.0,  # many trackers send once a minute, and may lose one
@@ -55,13 +55,8 @@ class ShareSettings(BaseSettings):
     map_attribution: str = Field(
         "© OpenStreetMap contributors",
         max_length=300,
-        description="Whom the map's corner names, as the source of the tiles asks for.",
+        description="The credit in the corner of the map, as the source of the tiles asks for.",
     )
-
-    @field_validator("share_keys", mode="before")
-    @classmethod
-    def _split_keys(cls, value: object) -> object:
-        return split_list(value) if isinstance(value, str) else value
 
     @field_validator("share_keys")
     @classmethod

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from bridge.core.telemetry import Kind, Telemetry
+from bridge.core.limits import HIGH_WATER_BYTES
+from bridge.core.telemetry import Fix, Telemetry
+from bridge.fanout.broker import Broker
+from bridge.fanout.outbox import OutboxLimits, Policy
+from bridge.fanout.rendering import Entry, Message
+from bridge.fanout.subscription import Subscription
+from bridge.protocol.frames import event_frame
 
 
 def frames_in(data: bytes) -> list[Frame]:
@@ -37,39 +43,60 @@ def events_in(data: bytes) -> list[dict[str, Any]]:
 
 
 def position(device_id: str, text: str = "{}") -> Telemetry:
-    """A live position."""
-    return Telemetry(device_id, Kind.POSITION, text.encode())
+    """A live position without a time of its own."""
+    return Telemetry(device_id, text.encode(), fix=Fix(1.5, -70.25))
 
 
 def event(device_id: str, text: str = "{}") -> Telemetry:
     """A live message of the other kind."""
-    return Telemetry(device_id, Kind.EVENT, text.encode())
+    return Telemetry(device_id, text.encode())
 
 
 class Transport:
-    """Takes everything into its buffer, which empties when the test says that the peer has read."""
+    """What a peer reads at once, until it is ``stuck``; then what is written stays in the buffer until ``drain``.
 
-    def __init__(self, buffered: int = 0) -> None:
+    Like a transport of the loop it calls ``pause_writing`` when more than HIGH_WATER_BYTES are buffered, within the
+    write that passes them, and ``resume_writing`` when the peer has read.
+    """
+
+    def __init__(self) -> None:
         self.data = b""
-        self.buffered = buffered
+        self.buffered = 0
         self.peak = 0
         self.writes = 0
-        self.closing = False
         self.stuck = False
+        self.broken = False
+        self.paused = False
+        self.pause_writing: Callable[[], None] = lambda: None
+        self.resume_writing: Callable[[], None] = lambda: None
 
     def write(self, data: bytes) -> None:
-        assert not self.closing, "written after the end"
+        if self.broken:
+            raise RuntimeError("the handle is closed")
         self.data += data
         self.writes += 1
         if self.stuck:
-            self.buffered += len(data)
-            self.peak = max(self.peak, self.buffered)
+            self._buffer(len(data))
 
-    def is_closing(self) -> bool:
-        return self.closing
+    def _buffer(self, size: int) -> None:
+        self.buffered += size
+        self.peak = max(self.peak, self.buffered)
+        if self.buffered > HIGH_WATER_BYTES and not self.paused:
+            self.paused = True
+            self.pause_writing()
 
-    def get_write_buffer_size(self) -> int:
-        return self.buffered
+    def fill(self) -> None:
+        """The peer reads nothing, and the buffer has gone above its high-water mark."""
+        self.stuck = True
+        self._buffer(HIGH_WATER_BYTES + 1)
+
+    def drain(self, *, stuck: bool = False) -> None:
+        """The peer has read all. It goes on reading, or is ``stuck`` again."""
+        self.stuck = stuck
+        self.buffered = 0
+        if self.paused:
+            self.paused = False
+            self.resume_writing()
 
     def events(self) -> list[dict[str, Any]]:
         """What was written since the last call."""
@@ -89,8 +116,49 @@ class Owner:
     def overflowed(self) -> None:
         self.told.append("overflowed")
 
-    def stalled(self) -> None:
-        self.told.append("stalled")
+    def failed(self) -> None:
+        self.told.append("failed")
+
+
+class Frames:
+    """A renderer that shows what it is given, whatever a turn brings."""
+
+    def __init__(self) -> None:
+        self.ready: list[Entry] = []
+
+    def render(self, turn: Sequence[Message], now: float, monotonic: float) -> Sequence[Entry]:
+        ready, self.ready = self.ready, []
+        return ready
+
+    def event(self, name: str, data: Mapping[str, Any]) -> bytes:
+        return event_frame(name, data)
+
+    def name_of(self, device_id: str) -> str | None:
+        return device_id
+
+
+def subscribe(
+    broker: Broker,
+    policy: Policy = Policy.LATEST,
+    messages: int = 100,
+    frame_bytes: int = 10**6,
+    *,
+    owner: Owner | None = None,
+    transport: Transport | None = None,
+) -> tuple[Subscription, Transport]:
+    """A subscription that writes to a transport, each heeding the other as a session sees to it."""
+    transport = transport or Transport()
+    limits = OutboxLimits(messages, frame_bytes, policy)
+    subscription = Subscription(transport.write, limits, owner or Owner(), broker.tally)
+
+    def resumed() -> None:
+        subscription.resume()
+        if subscription.pending:
+            broker.pump(subscription)
+
+    transport.pause_writing = subscription.pause
+    transport.resume_writing = resumed
+    return subscription, transport
 
 
 class Clock:
@@ -164,3 +232,10 @@ class Loop:
         for callback in ready:
             callback()
         return len(ready)
+
+    def run(self) -> int:
+        """Turns until nothing is left to call; returns how many."""
+        turns = 0
+        while self.turn():
+            turns += 1
+        return turns

@@ -12,7 +12,7 @@ import pyseto
 from bridge.access.paseto import KeyRing, generate_key
 from bridge.core.device_ids import is_device_id
 from bridge.core.times import timestamp
-from share.model.aliases import tells
+from share.model.aliases import discloses
 from share.model.grant import FIELDS
 from share.model.limits import (
     MAX_DELAY_SECONDS,
@@ -69,7 +69,9 @@ def check_ticket(ticket: Ticket, now: float = NOW, max_seconds: float = MAX_SECO
     assert 1 <= len(grant.device_ids) <= MAX_DEVICES
     assert len(set(grant.device_ids)) == len(set(aliases)) == len(grant.aliases)
     assert all(is_device_id(device_id) and "*" not in device_id for device_id in grant.device_ids)
-    assert all(NEUTRAL.fullmatch(alias) for alias in aliases) and not any(tells(a, grant.device_ids) for a in aliases)
+    assert all(NEUTRAL.fullmatch(alias) for alias in aliases) and not any(
+        discloses(a, grant.device_ids) for a in aliases
+    )
     assert grant.fields <= set(FIELDS)
     assert grant.precision_m == 0 or MIN_PRECISION_M <= grant.precision_m <= MAX_PRECISION_M
     assert 0 <= grant.delay_s <= MAX_DELAY_SECONDS

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
+from bridge.core.errors import StorageError
 from bridge.stream.deadlines import Deadlines
 from share.links.links import Links
 from share.model.draft import Draft
-from share.model.errors import GoneError, StorageError
+from share.model.errors import GoneError
 from share.model.grant import Grant
+from share.model.limits import ShareLimits
 from share.model.share import EndReason, Share, Status
 from tests.fakes import Clock, Timers
 
@@ -119,7 +121,9 @@ class FakeAudience:
 class Office:
     """Links on a fake store, with a clock and a loop's timers that go when they are told."""
 
-    def __init__(self, store: FakeStore | None = None, max_shares: int = 100) -> None:
+    def __init__(
+        self, store: FakeStore | None = None, max_shares: int = 100, limits: ShareLimits = ShareLimits()
+    ) -> None:
         self.store = store or FakeStore()
         self.audience = FakeAudience()
         self.clock = Clock(NOW)
@@ -133,6 +137,7 @@ class Office:
             max_shares=max_shares,
             retention_seconds=30 * DAY,
             call_later=self.timers,
+            limits=limits,
         )
 
     async def share(self, *device_ids: str, ends_in: float = 3600.0, label: str = "") -> Share:

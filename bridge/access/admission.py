@@ -12,31 +12,47 @@ from bridge.core.rates import Episodes, TokenBucket
 
 
 class Refusal(Enum):
-    """Why a stream may not be opened: HTTP status, error code, and what to do."""
+    """Why a stream may not be opened: HTTP status, error code, what the client should do, and what the operator can."""
 
-    FULL = (503, "too_many_connections", "this server holds as many streams as it may; try again later")
-    RATE = (503, "too_many_handshakes", "too many new streams at this moment; try again in a few seconds")
-    ADDRESS = (429, "too_many_connections", "too many streams from your address; close some")
-    DRAINING = (503, "draining", "this server is shutting down; connect again with jitter")
+    FULL = (
+        503, "too_many_connections", "this server has reached its connection limit; try again later",
+        "see BRIDGE_MAX_CONNECTIONS",
+    )  # fmt: skip
+    RATE = (
+        503, "too_many_handshakes", "too many new streams at this moment; try again in a few seconds",
+        "see BRIDGE_HANDSHAKES_PER_SECOND",
+    )  # fmt: skip
+    ADDRESS = (
+        429, "too_many_connections", "too many streams from your address; close some",
+        "see BRIDGE_MAX_CONNECTIONS_PER_IP, and BRIDGE_TRUSTED_PROXIES if that is a proxy",
+    )  # fmt: skip
+    DRAINING = (
+        503, "draining", "this server is shutting down; connect again with jitter",
+        "this process is shutting down",
+    )  # fmt: skip
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, hint: str) -> None:
         self.status = status
         self.code = code
         self.message = message
+        self.hint = hint
 
 
 class Admission:
-    """The doorman. Every admitted stream must be released once; empty counters leave nothing behind."""
+    """Counts streams and refuses those above a limit; 0 means no limit.
+
+    Every admitted stream must be released once; empty counters leave nothing behind.
+    """
 
     def __init__(
         self, *, max_connections: int, max_per_ip: int, max_per_principal: int, handshakes_per_second: int, now: float
     ) -> None:
-        self._max_connections = max_connections
+        self.max_connections = max_connections
         self._max_per_ip = max_per_ip
         self._max_per_principal = max_per_principal
         self._bucket = TokenBucket(handshakes_per_second, 2 * handshakes_per_second, now)
-        self._by_ip: Counter[str] = Counter()
-        self._by_principal: Counter[str] = Counter()
+        self.by_ip: Counter[str] = Counter()
+        self.by_principal: Counter[str] = Counter()
         self.connections = 0
         self.peak = 0
         self.refused: Counter[str] = Counter()
@@ -51,36 +67,42 @@ class Admission:
             return refusal
         self.connections += 1
         self.peak = max(self.peak, self.connections)
-        self._by_ip[ip] += 1
+        self.by_ip[ip] += 1
         return None
 
     def _refusal(self, ip: str, now: float) -> Refusal | None:
         if self.draining:
             return Refusal.DRAINING
-        if self._max_connections and self.connections >= self._max_connections:
+        if self.max_connections and self.connections >= self.max_connections:
             return Refusal.FULL
-        if self._max_per_ip and self._by_ip.get(ip, 0) >= self._max_per_ip:
+        if self._max_per_ip and self.by_ip.get(ip, 0) >= self._max_per_ip:
             return Refusal.ADDRESS
         return None if self._bucket.take(now) else Refusal.RATE
 
+    def held(self) -> int:
+        """Streams that are counted, in all, by address and by principal: 0 when every one was released."""
+        return self.connections + self.by_ip.total() + self.by_principal.total()
+
     def refuse(self, cause: str) -> None:
-        """Count a refusal that was decided on elsewhere."""
+        """Count a refusal that another part has decided on."""
         self.refused[cause] += 1
 
     def release(self, ip: str) -> None:
+        """Give back the place of a stream from ``ip``."""
         self.connections -= 1
-        _decrease(self._by_ip, ip)
+        _decrease(self.by_ip, ip)
 
     def admit_principal(self, subject: str) -> bool:
-        """Count one more stream of ``subject``; False when it has as many as it may."""
-        if self._max_per_principal and self._by_principal.get(subject, 0) >= self._max_per_principal:
+        """Count one more stream of ``subject``; False when it has reached its limit."""
+        if self._max_per_principal and self.by_principal.get(subject, 0) >= self._max_per_principal:
             self.refused["principal"] += 1
             return False
-        self._by_principal[subject] += 1
+        self.by_principal[subject] += 1
         return True
 
     def release_principal(self, subject: str) -> None:
-        _decrease(self._by_principal, subject)
+        """Give back the place of a stream of ``subject``."""
+        _decrease(self.by_principal, subject)
 
 
 def _decrease(counter: Counter[str], key: str) -> None:

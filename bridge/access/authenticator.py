@@ -1,6 +1,6 @@
 """Who may see what: a request's credential → a verified Principal. Also mints access tokens.
 
-The way in is ``find_credential`` → ``Authenticator.verify`` → ``Principal``. What a client is told is the
+The way in is ``find_credential`` → ``Authenticator.verify`` → ``Principal``. A client gets the
 ``code`` of a TokenError and no more; the reason is its ``detail``, for the log. ``redact`` is for text
 that others have written (a request line, a proxy's header) before it is logged.
 """
@@ -13,13 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from bridge.access.claims import (
-    AUDIENCE_ACCESS,
-    MAX_TOKEN_SECONDS,
-    SCOPES,
-    check_claims,
-    parse_claims,
-)
+from bridge.access.claims import AUDIENCE_ACCESS, MAX_TOKEN_SECONDS, SCOPES, parse_claims
 from bridge.access.paseto import KeyRing, TokenTooLongError
 from bridge.access.principal import Principal
 from bridge.core.device_ids import Allowed, Groups
@@ -67,10 +61,10 @@ class Authenticator:
         if not token:
             raise TokenError("token_required")
         claims = parse_claims(self._ring.open(token))
-        check_claims(claims, now=now, audience=self._audience, max_seconds=self._max_token_seconds)
+        claims.validity.check(now=now, audience=self._audience, max_seconds=self._max_token_seconds)
         return Principal(
             subject=claims.subject,
-            expires_at=claims.expires_at,
+            expires_at=claims.validity.expires_at,
             allowed=self._allowed(claims.devices, claims.groups),
             devices=claims.devices,
             groups=claims.groups,
@@ -94,7 +88,7 @@ def mint(
 ) -> str:
     """An access token that works from ``now`` for ``ttl`` seconds, at most MAX_TOKEN_SECONDS.
 
-    ValueError, in words for the person at the shell, for what ``verify`` would refuse, for a scope that
+    ValueError, whose text is for the person at the shell, for what ``verify`` would refuse, for a scope that
     does not exist, for a ``ttl`` out of range, and for a token above MAX_TOKEN_BYTES (name a group or a
     pattern instead of many ids).
     """
@@ -102,7 +96,7 @@ def mint(
         raise ValueError(f"ttl must be above 0 and at most {MAX_TOKEN_SECONDS} seconds ({MAX_TOKEN_SECONDS // 3600} h)")
     scope = sorted(set(scopes))
     if not SCOPES.issuperset(scope):
-        raise ValueError(f"unknown scope; there are: {' '.join(sorted(SCOPES))}")
+        raise ValueError(f"unknown scope; the scopes are: {' '.join(sorted(SCOPES))}")
     claims = {
         "aud": AUDIENCE_ACCESS,
         "sub": subject,
@@ -113,10 +107,10 @@ def mint(
         "groups": list(groups),
         "scope": scope,
     }
-    # A lone surrogate passes through here so that parse_claims refuses it in its own words.
+    # A lone surrogate passes through here so that parse_claims refuses it with its own text.
     payload = json.dumps(claims, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     try:
-        if len(payload) <= MAX_TOKEN_BYTES:  # a longer one is refused below, in words that help
+        if len(payload) <= MAX_TOKEN_BYTES:  # a longer one is refused below, with a text that helps
             parse_claims(payload)
         return ring.seal(payload)
     except TokenError as error:

@@ -1,8 +1,8 @@
 """What a token says: payload bytes → Claims, strictly, and whether they hold now. Pure: no crypto, no clock.
 
 Two questions, asked one after the other. Is the payload well-formed? ``parse_claims`` refuses the whole
-token for one wrong type: half a token is never obeyed. Does it hold here and now? ``check_claims``
-compares with the audience and the time it is given.
+token for one wrong type: half a token is never obeyed. Does it hold here and now? ``Validity.check``
+compares with the audience and the time it is given, for access tokens and share tokens alike.
 
 A claim that is absent takes its default; a claim that is there, even as null, must have its type. Claims
 that we do not know are ignored. No error ever quotes a value.
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 from bridge.core.device_ids import DEVICE_ID_RULE, is_pattern
 from bridge.core.errors import TokenError
@@ -35,20 +35,57 @@ MAX_CLAIM_CHARS: Final = 256
 
 _T = TypeVar("_T")
 _NOTHING: Final[tuple[str, ...]] = ()
+NO_GROUPS: Final[frozenset[str]] = frozenset()
+"""One for all tokens without groups: each empty set of its own takes 216 bytes, as long as a stream lives."""
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
-    """A well-formed payload. Times are wall-clock UTC in seconds since the epoch."""
+class Validity:
+    """When and for whom a token holds. Times are wall-clock UTC in seconds since the epoch."""
 
-    subject: str
     expires_at: float
     valid_at: float | None = None
     issued_at: float | None = None
     audience: str | None = None
+
+    @classmethod
+    def parse(cls, claims: Mapping[str, Any]) -> Self:
+        """``exp``, which is required, ``nbf``, ``iat`` and ``aud``. ValueError names the claim that is wrong."""
+        return cls(
+            expires_at=claim(claims, "exp", parse_time),
+            valid_at=optional(claims, "nbf", parse_time, None),
+            issued_at=optional(claims, "iat", parse_time, None),
+            audience=optional(claims, "aud", text_value, None),
+        )
+
+    def check(self, *, now: float, audience: str, max_seconds: float | None = None) -> None:
+        """Raise TokenError unless the token holds for ``audience`` at ``now`` (seconds since the epoch).
+
+        Another audience is ``token_invalid``; ``now >= exp`` is ``token_expired``; ``nbf`` or ``iat`` more
+        than LEEWAY_SECONDS ahead is ``token_not_yet_valid``. ``max_seconds`` bounds the life from ``iat``,
+        or what is left of it where the maker gave no ``iat``; None sets no bound.
+        """
+        if self.audience not in (None, audience):
+            raise TokenError("token_invalid", "aud names another audience")
+        if now >= self.expires_at:
+            raise TokenError("token_expired", "exp has passed")
+        for name, at in (("nbf", self.valid_at), ("iat", self.issued_at)):
+            if at is not None and at - now > LEEWAY_SECONDS:
+                raise TokenError("token_not_yet_valid", f"{name} is in the future")
+        since = now if self.issued_at is None else self.issued_at
+        if max_seconds is not None and self.expires_at - since > max_seconds:
+            raise TokenError("token_invalid", f"lives longer than {max_seconds:.0f} s")
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """A well-formed payload of an access token."""
+
+    subject: str
+    validity: Validity
     token_id: str = ""
     devices: tuple[str, ...] = ()
-    groups: frozenset[str] = frozenset()
+    groups: frozenset[str] = NO_GROUPS
     scopes: frozenset[str] = DEFAULT_SCOPES
 
 
@@ -63,42 +100,14 @@ def parse_claims(payload: bytes) -> Claims:
         claims = parse_object(payload)
         return Claims(
             subject=claim(claims, "sub", text_value),
-            expires_at=claim(claims, "exp", parse_time),
-            valid_at=optional(claims, "nbf", parse_time, None),
-            issued_at=optional(claims, "iat", parse_time, None),
-            audience=optional(claims, "aud", text_value, None),
+            validity=Validity.parse(claims),
             token_id=optional(claims, "jti", text_value, ""),
             devices=optional(claims, "devices", _patterns, _NOTHING),
-            groups=frozenset(optional(claims, "groups", _texts, _NOTHING)),
+            groups=frozenset(optional(claims, "groups", _texts, _NOTHING)) or NO_GROUPS,
             scopes=optional(claims, "scope", _scopes, DEFAULT_SCOPES),
         )
     except ValueError as error:
         raise TokenError("token_invalid", str(error)) from None
-
-
-def check_claims(claims: Claims, *, now: float, audience: str, max_seconds: float | None = None) -> None:
-    """Raise TokenError unless the claims hold for ``audience`` at ``now`` (seconds since the epoch).
-
-    Another audience is ``token_invalid``; ``now >= exp`` is ``token_expired``; ``nbf`` or ``iat`` more
-    than LEEWAY_SECONDS ahead is ``token_not_yet_valid``. ``max_seconds`` bounds the life from ``iat``,
-    or what is left of it where the maker gave no ``iat``; None sets no bound.
-    """
-    if claims.audience is not None and claims.audience != audience:
-        raise TokenError("token_invalid", "aud names another audience")
-    check_times(now, expires_at=claims.expires_at, valid_at=claims.valid_at, issued_at=claims.issued_at)
-    if max_seconds is not None:
-        since = now if claims.issued_at is None else claims.issued_at
-        if claims.expires_at - since > max_seconds:
-            raise TokenError("token_invalid", f"lives longer than {max_seconds:.0f} s")
-
-
-def check_times(now: float, *, expires_at: float, valid_at: float | None, issued_at: float | None) -> None:
-    """The part of ``check_claims`` that is about time; all in seconds since the epoch."""
-    if now >= expires_at:
-        raise TokenError("token_expired", "exp has passed")
-    for name, at in (("nbf", valid_at), ("iat", issued_at)):
-        if at is not None and at - now > LEEWAY_SECONDS:
-            raise TokenError("token_not_yet_valid", f"{name} is in the future")
 
 
 def claim(claims: Mapping[str, Any], name: str, parse: Callable[[object], _T]) -> _T:

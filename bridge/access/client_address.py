@@ -9,14 +9,14 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def parse_networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Networks in CIDR notation that ``checks.check_network`` has passed."""
+    """Networks in CIDR notation that ``setting_types.check_network`` has passed."""
     return tuple(ipaddress.ip_network(text) for text in texts)
 
 
 def client_ip(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
     """The client's address: ``peer``, or what the proxies that we trust say of it.
 
-    ``X-Forwarded-For`` is read from the right: each proxy appends whom it saw, so the first address
+    ``X-Forwarded-For`` is read from the right: each proxy appends the address that it saw, so the first address
     that is not a trusted proxy is the client. Anything to the left of it anyone may have written.
     """
     address = peer

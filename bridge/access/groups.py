@@ -15,19 +15,19 @@ MAX_GROUP_MEMBERS: Final = 10_000
 """Entries of one group. A stream that watches it subscribes to each of them: 4 ms of the loop."""
 
 
-def load_groups(path: Path) -> Groups:
+def load_groups(path: Path, *, max_bytes: int = MAX_GROUPS_FILE_BYTES, max_members: int = MAX_GROUP_MEMBERS) -> Groups:
     """The groups file: TOML, one table ``groups`` of lists, ``north = ["A", "truck-*"]``.
 
-    ValueError, in words for the operator, when it cannot be read or anything in it is not understood:
+    ValueError, whose text is for the operator, when it cannot be read or anything in it is not understood:
     a group that silently lost devices would be worse than no start.
     """
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_GROUPS_FILE_BYTES + 1)
+            data = file.read(max_bytes + 1)
     except OSError as error:
         raise ValueError(f"the groups file cannot be read: {error.strerror}") from None
-    if len(data) > MAX_GROUPS_FILE_BYTES:
-        raise ValueError(f"the groups file has more than {MAX_GROUPS_FILE_BYTES} bytes")
+    if len(data) > max_bytes:
+        raise ValueError(f"the groups file has more than {max_bytes} bytes")
     try:
         document = tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -37,17 +37,17 @@ def load_groups(path: Path) -> Groups:
         raise ValueError("the groups file has no table [groups]")  # noqa: TRY004 - a wrong file, not a wrong call
     if document:
         raise ValueError(f"the groups file has an unknown key: {next(iter(document))!r}")
-    return {name: _members(name, entries) for name, entries in groups.items()}
+    return {name: _members(name, entries, max_members) for name, entries in groups.items()}
 
 
-def _members(name: str, entries: object) -> frozenset[str]:
+def _members(name: str, entries: object, most: int) -> frozenset[str]:
     if not is_device_id(name):  # a name stands where ids stand: in URLs, between commas
-        raise ValueError(f"group {name!r}: a name obeys the rules of a device id")
+        raise ValueError(f"group {name!r}: the name must be a valid device id")
     if not isinstance(entries, list):
         raise ValueError(f"group {name!r} is not a list of device ids and patterns")  # noqa: TRY004
-    if len(entries) > MAX_GROUP_MEMBERS:
+    if len(entries) > most:
         raise ValueError(
-            f"group {name!r} has {len(entries):,} entries, the limit is {MAX_GROUP_MEMBERS:,}: "
+            f"group {name!r} has {len(entries):,} entries, the limit is {most:,}: "
             "name a pattern such as truck-* instead of its devices, or make several groups"
         )
     for position, entry in enumerate(entries, start=1):

@@ -15,16 +15,17 @@ class OriginPolicy:
     https; by https alone when ``tls`` is on here, because a page that came over plain http may have been
     written by anyone on the way. A request without ``Origin`` is no web page and passes: programs
     authenticate by their token. With ``loopback_only`` (AUTH=off) the ``Host`` must be a loopback name
-    too, or a page that points a name of its own at 127.0.0.1 (DNS rebinding) could read everything.
+    too, or a page that points its own name at 127.0.0.1 (DNS rebinding) could read everything.
     """
 
     def __init__(self, allowed: Iterable[str], *, loopback_only: bool, public_url: str = "", tls: bool = False) -> None:
-        """``allowed`` and ``public_url`` are origins as ``checks.check_origin`` returns them."""
+        """``allowed`` and ``public_url`` are origins as ``addresses.check_origin`` returns them."""
         self._allowed = frozenset(allowed) | ({public_url} if public_url else set())
         self._own_schemes = () if public_url else ("https",) if tls else ("http", "https")
         self._loopback_only = loopback_only
 
     def permits(self, headers: Mapping[str, str]) -> bool:
+        """Whether the request with these headers may go on."""
         host = headers.get("Host", "").lower()
         if self._loopback_only and not is_loopback(_host_name(host)):
             return False

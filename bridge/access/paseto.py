@@ -53,10 +53,11 @@ class KeyRing:
     (from 1) and never quotes the key.
     """
 
-    __slots__ = ("_by_id", "_by_purpose", "_footer", "_minter")
+    __slots__ = ("by_id", "_by_purpose", "_footer", "_minter")
 
     def __init__(self, paserks: Iterable[str]) -> None:
-        self._by_id: dict[str, pyseto.KeyInterface] = {}
+        self.by_id: dict[str, pyseto.KeyInterface] = {}
+        """``kid`` → the key that it names."""
         self._by_purpose: dict[str, list[pyseto.KeyInterface]] = {"local": [], "public": []}
         self._minter: pyseto.KeyInterface | None = None
         self._footer = b""
@@ -67,7 +68,7 @@ class KeyRing:
                 self._add(_parse_key(paserk))
             except ValueError as error:
                 raise ValueError(f"key number {position} {error}") from None
-        if not self._by_id:
+        if not self.by_id:
             raise ValueError("no key given")
 
     def __repr__(self) -> str:
@@ -79,12 +80,7 @@ class KeyRing:
 
         Two rings share a key exactly when their ids intersect: a secret key also counts as its public one.
         """
-        return frozenset(self._by_id)
-
-    @property
-    def can_mint(self) -> bool:
-        """Whether ``seal`` works: not when all keys are ``k4.public.``."""
-        return self._minter is not None
+        return frozenset(self.by_id)
 
     def open(self, token: str, implicit_assertion: bytes = b"") -> bytes:
         """The payload of a token that one of our keys has sealed or signed.
@@ -96,7 +92,7 @@ class KeyRing:
         purpose, key_id = _inspect(token)
         keys = self._by_purpose[purpose]
         if key_id is not None:
-            key = self._by_id.get(key_id)
+            key = self.by_id.get(key_id)
             if key is None or key.purpose != purpose:
                 raise TokenError("token_invalid", "kid names no key that we have")
             keys = [key]
@@ -124,9 +120,9 @@ class KeyRing:
     def _add(self, key: pyseto.KeyInterface) -> None:
         # A verifier knows only the public half of a k4.secret. key, so its pid is the kid of our tokens.
         key_id = key.to_peer_paserk_id() or key.to_paserk_id()
-        if key_id in self._by_id:
-            raise ValueError("is there twice")
-        self._by_id[key_id] = self._by_id[key.to_paserk_id()] = key
+        if key_id in self.by_id:
+            raise ValueError("is given twice")
+        self.by_id[key_id] = self.by_id[key.to_paserk_id()] = key
         self._by_purpose[key.purpose].append(key)
         if self._minter is None and key.is_secret:
             self._minter = key
@@ -152,7 +148,7 @@ def _parse_key(paserk: object) -> pyseto.KeyInterface:
         raise ValueError(f"has {len(raw)} bytes, k4.{kind}. needs {_KEY_BYTES[kind]}")
     key = pyseto.Key.from_paserk(match.string)
     if key.to_paserk() != paserk:  # pyseto never looks at the public half of a secret key
-        raise ValueError("is a secret key whose two halves do not belong together")
+        raise ValueError("is a secret key whose two halves do not match")
     return key
 
 

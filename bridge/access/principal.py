@@ -1,4 +1,4 @@
-"""Who a caller is and what a credential lets him do. A value: made by ``auth``, read by everyone."""
+"""Who a caller is and what the credential allows. A value: made by ``authenticator``, read by everyone."""
 
 from __future__ import annotations
 

@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from bridge.core.addresses import check_origin
-from bridge.core.setting_types import (
-    Count,
-    Names,
-    Secrets,
-    check_network,
-    none_if_empty,
-    split_list,
-)
+from bridge.core.setting_types import Count, Networks, OptionalPath, Origins, Secrets
 
 
 class AccessSettings(BaseSettings):
     """The part of ``Settings`` that this wing owns."""
 
-    groups_file: Path | None = Field(None, description='TOML file of device groups: [groups] north = ["A", "truck-*"].')
+    groups_file: OptionalPath = Field(
+        None, description='TOML file of device groups: [groups] north = ["A", "truck-*"].'
+    )
     auth: Literal["required", "off"] = Field(
         "required", description="`off` lets everyone on this machine read everything; only with a loopback HOST."
     )
     access_keys: Secrets = Field(
         (), description="PASERK keys for access tokens, comma-separated; the first mints, all verify."
     )
-    allowed_origins: Names = Field(
+    allowed_origins: Origins = Field(
         (),
         description="Origins of web pages that may connect, e.g. https://app.example.com, beside the own one: "
         "PUBLIC_URL or, without it, the host that was asked.",
     )
-    trusted_proxies: Names = Field(
+    trusted_proxies: Networks = Field(
         (), description="Networks (CIDR) of proxies whose X-Forwarded-For is believed, comma-separated."
     )
     max_connections: Count = Field(
@@ -49,25 +42,3 @@ class AccessSettings(BaseSettings):
     handshakes_per_second: Count = Field(
         500, description="New streams per second, twice that in a burst; more are refused with 503. 0: no limit."
     )
-
-    @field_validator("access_keys", "allowed_origins", "trusted_proxies", mode="before")
-    @classmethod
-    def _access_lists(cls, value: object) -> object:
-        return split_list(value) if isinstance(value, str) else value
-
-    @field_validator("groups_file", mode="before")
-    @classmethod
-    def _access_unset(cls, value: object) -> object:
-        return none_if_empty(value)
-
-    @field_validator("allowed_origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(check_origin(origin) for origin in value)
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            check_network(network)
-        return value

@@ -23,12 +23,12 @@ from share.service import database_url, share_page, share_ring
 ANSWER_SECONDS: Final = 8.0
 """For the MQTT broker to accept, and to grant every topic filter."""
 LISTEN_SECONDS: Final = 2.0
-"""How long to wait for a first message; none is no failure, since devices may be quiet."""
+"""How long to wait for a first message; none is not a failure, since devices may be quiet."""
 _LOOK_SECONDS: Final = 0.1
 
 
 class _Listener:
-    """The other side of the consumer's door: counts."""
+    """Takes what the consumer hands over, and notes that something came."""
 
     def __init__(self) -> None:
         self.subscribed = threading.Event()
@@ -44,7 +44,7 @@ class _Listener:
 
 
 def run_check() -> int:
-    """0 when all is well; 2 when a setting is wrong; 1 when the host or the MQTT broker says no."""
+    """0 when all is well; 2 when a setting is wrong; 1 when the host or the MQTT broker refuses."""
     settings = load_settings()
     authenticator_of(settings, groups_of(settings))
     decoder_of(settings)
@@ -53,7 +53,7 @@ def run_check() -> int:
         share_ring(settings)
         share_page(settings)
         url = database_url(settings)
-    print("settings and keys: well")
+    print("settings and keys: OK")
     status = _check_host(settings)
     if url is not None:
         status = max(status, _check_database(url))
@@ -61,14 +61,16 @@ def run_check() -> int:
 
 
 def _check_database(url: str) -> int:
-    from bridge.storage.database import probe_database
+    from bridge.storage.limits import StorageLimits
+    from bridge.storage.opening import probe_database
+    from share.store.migrations import SHARES
 
     try:
-        name = probe_database(url)
+        name = probe_database(url, [SHARES], StorageLimits())
     except StartError as error:
         print(f"{PREFIX}DATABASE_URL: {error}", file=sys.stderr)
         return 1
-    print(f"shares in {name}: well")
+    print(f"shares in {name}: OK")
     return 0
 
 
@@ -81,24 +83,24 @@ def _check_host(settings: Settings) -> int:
             close_all(bind(settings.host, port, PREFIX + name))
         except StartError as error:
             if is_served(settings):
-                print(f"listening on {place(settings.host, port)}: a bridge with these settings does already")
+                print(f"listening on {place(settings.host, port)}: in use by a bridge with these settings")
                 continue
             print(f"{PREFIX}{name}: {error}", file=sys.stderr)
             status = 1
         else:
-            print(f"listening on {place(settings.host, port)}: possible")
+            print(f"listening on {place(settings.host, port)}: OK")
     if settings.tls_cert and settings.tls_key:
         try:
             tls_context(settings.tls_cert, settings.tls_key)
         except StartError as error:
             print(f"{PREFIX}TLS_CERT: {error}", file=sys.stderr)
             return 1
-        print("TLS certificate and key: well")
+        print("TLS certificate and key: OK")
     return status
 
 
 def is_served(settings: Settings) -> bool:
-    """Whether a bridge, ready or not, answers where one with these settings would say if it is ready."""
+    """Whether a bridge, ready or not, answers at the /readyz of these settings."""
     try:
         status, body = ask(ready_url(settings))
         answer = json.loads(body)
@@ -117,7 +119,7 @@ def _check_mqtt(settings: Settings) -> int:
     # Two clients of one id throw each other out, and the service may be running.
     options = replace(options, client_id=f"{options.client_id}-check")
     consumer = consumer_of(options, decoder_of(settings), listener)
-    logging.getLogger("bridge").addHandler(logging.NullHandler())  # its problems are told below, by setting
+    logging.getLogger("bridge").addHandler(logging.NullHandler())  # its problems are printed below, by setting
     consumer.start()
     try:
         until = time.monotonic() + ANSWER_SECONDS
@@ -136,7 +138,7 @@ def _check_mqtt(settings: Settings) -> int:
     print(f"MQTT broker {address}: subscribed to {', '.join(settings.mqtt_topics)}")
     if statistics.refused and not listener.heard.is_set():
         causes = ", ".join(f"{cause} ({count})" for cause, count in statistics.refused.items())
-        print(f"{PREFIX}DEVICE_ID_POINTERS: messages arrive but none can be read: {causes}", file=sys.stderr)
+        print(f"{PREFIX}DEVICE_ID_POINTERS: messages arrive but none can be decoded: {causes}", file=sys.stderr)
         return 1
     print("telemetry: arriving" if listener.heard.is_set() else f"telemetry: none within {LISTEN_SECONDS:g} s")
     return 0

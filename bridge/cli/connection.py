@@ -1,18 +1,25 @@
-"""What a client command asks first: where the server is, and which token it shows there."""
+"""What every client command needs: where the server is, which token it presents, and when it tries again."""
 
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from bridge.core.addresses import is_loopback
+from bridge.core.backoff import full_jitter
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 URL_VARIABLE: Final = "TELEMETRY_BRIDGE_URL"
 TOKEN_VARIABLE: Final = "TELEMETRY_BRIDGE_TOKEN"  # noqa: S105 - the name of a variable, not a token
+
+Backoff = Callable[[int], float]
+"""Failed attempts, from 0 → seconds to wait before the next one."""
+BACKOFF: Final[Backoff] = partial(full_jitter, uniform=random.uniform)
 
 
 class ServerAddress(NamedTuple):
@@ -28,7 +35,7 @@ class ServerAddress(NamedTuple):
         return f"{scheme}{'s' if self.tls else ''}://{self.host}{f':{self.port}' if self.port else ''}{self.path}"
 
     def shows_tokens(self) -> bool:
-        """Whether others on the way can read a token: no TLS, and not this machine."""
+        """Whether others can read a token on its way: no TLS, and not this machine."""
         return not self.tls and not is_loopback(self.host)
 
 
@@ -70,7 +77,7 @@ def token_reader(token: str | None, token_file: Path | None) -> Callable[[], str
             raise ValueError(f"the token file cannot be read: {getattr(error, 'strerror', 'not text')}") from None
         text = text.strip()
         if not (text.isascii() and text.isprintable()) or " " in text:
-            raise ValueError("the token holds characters that no token has")
+            raise ValueError("the token contains characters that are not valid in a token")
         return text
 
     return read

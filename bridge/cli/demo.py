@@ -12,7 +12,7 @@ from bridge.access.authenticator import mint
 from bridge.access.paseto import KeyRing, generate_key
 from bridge.app import Server, running, until_signal
 from bridge.cli.fleet import SANTIAGO, Fleet
-from bridge.cli.simulate import MAX_VEHICLES, Simulator
+from bridge.cli.simulate import Simulator
 from bridge.core.addresses import EMBEDDED, place
 from bridge.ingest.mqtt.embedded import MQTT_VERSION
 from bridge.server.listener import raise_file_limit
@@ -35,9 +35,7 @@ _OVERRIDDEN: Final = {
 
 def run_demo(*, port: int | None, vehicles: int, rate: float) -> int:
     """Run until Ctrl-C. StartError when the port is in use; SettingsError or ValueError when an argument is wrong."""
-    if not 1 <= vehicles <= MAX_VEHICLES:
-        raise ValueError(f"--vehicles must be from 1 to {MAX_VEHICLES:,}")
-    key = generate_key()
+    fleet, key = Fleet(vehicles, _SEED), generate_key()
     given = {} if port is None else {"port": port}
     settings = load_settings(
         **given,
@@ -53,20 +51,20 @@ def run_demo(*, port: int | None, vehicles: int, rate: float) -> int:
         print(f"ignored by demo: {', '.join(ignored)}", file=sys.stderr, flush=True)
     # A page that was opened from a file has the origin "null". Harmless here: it still needs the token.
     settings = settings.model_copy(update={"allowed_origins": (*settings.allowed_origins, "null")})
-    return run(_demo(settings, key, vehicles, rate), settings.event_loop)
+    return run(_demo(settings, key, fleet, rate), settings.event_loop)
 
 
-async def _demo(settings: Settings, key: str, vehicles: int, rate: float) -> int:
+async def _demo(settings: Settings, key: str, fleet: Fleet, rate: float) -> int:
     level = settings.log_level if PREFIX + "LOG_LEVEL" in given_variables() else "WARNING"
     logs = Logs(level, settings.log_format)
     logs.start()
     raise_file_limit(settings.max_connections)
     try:
         async with running(settings, logs) as server:
-            simulator = Simulator(f"mqtt://{server.mqtt}", Fleet(vehicles, _SEED), rate, MQTT_VERSION)
+            simulator = Simulator(f"mqtt://{server.mqtt}", fleet, rate, MQTT_VERSION)
             simulator.start()
             try:
-                print(_introduction(settings, server, key, vehicles, await _share(server)), flush=True)
+                print(_introduction(settings, server, key, len(fleet.vehicles), await _share(server)), flush=True)
                 await until_signal()
                 print("Stopping", flush=True)
             finally:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
-METRES_PER_DEGREE: Final = 111_195.0
-"""One degree of latitude on a sphere of 6,371 km; good to 0.5 % anywhere, plenty for a simulation."""
+from bridge.core.geo import METRES_PER_DEGREE
+from bridge.core.times import timestamp
+
+MAX_VEHICLES: Final = 10_000
+"""More is beyond what one Python thread publishes at one a second."""
 TERRITORY_M: Final = 4_000.0
 """How far from its home a vehicle's legs reach."""
 SPREAD_M: Final = 2_500.0
@@ -199,12 +201,12 @@ def turn_rate(speed_mps: float) -> float:
 class Fleet:
     """Vehicles ``truck-001`` and on around a centre. Adding vehicles does not change those before them.
 
-    ``vehicles`` is at least 1. The same arguments and the same steps give the same journeys.
+    ``vehicles`` is 1 to MAX_VEHICLES, else ValueError. The same arguments and the same steps give the same journeys.
     """
 
     def __init__(self, vehicles: int, seed: int, center: tuple[float, float] = SANTIAGO) -> None:
-        if vehicles < 1:
-            raise ValueError("a fleet has at least one vehicle")
+        if not 1 <= vehicles <= MAX_VEHICLES:
+            raise ValueError(f"the number of vehicles must be from 1 to {MAX_VEHICLES:,}")
         self.vehicles = tuple(self._vehicle(number, seed, center) for number in range(1, vehicles + 1))
 
     @staticmethod
@@ -221,8 +223,8 @@ class Fleet:
             vehicle.advance(seconds)
 
 
-def payload(vehicle: Vehicle, when: datetime) -> bytes:
-    """The vehicle's state at ``when`` (aware) as JSON text: SPEED in km/h, HEADING and coordinates in degrees."""
+def payload(vehicle: Vehicle, when: float) -> bytes:
+    """The vehicle's state at ``when`` (seconds since the epoch) as JSON: SPEED in km/h, LAT, LON, HEADING in °."""
     data = {
         "DEVICE_ID": vehicle.device_id,
         "LAT": round(vehicle.lat, 6),
@@ -232,5 +234,4 @@ def payload(vehicle: Vehicle, when: datetime) -> bytes:
         "IGNITION": vehicle.ignition,
         "FUEL": round(vehicle.fuel_percent, 1),
     }
-    timestamp = when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"timestamp": timestamp, "data": data}, separators=(",", ":")).encode()
+    return json.dumps({"timestamp": timestamp(when), "data": data}, separators=(",", ":")).encode()

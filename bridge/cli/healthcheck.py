@@ -32,7 +32,7 @@ def run_healthcheck(url: str | None) -> int:
 
 
 def ask(url: str) -> tuple[int, bytes]:
-    """Status and the beginning of the body of a GET. OSError when nobody answers in TIMEOUT_SECONDS."""
+    """Status and the beginning of the body of a GET. OSError without an answer within TIMEOUT_SECONDS."""
     if not url.startswith(("http://", "https://")):
         raise ValueError("the URL must begin with http:// or https://")
     import ssl
@@ -45,7 +45,7 @@ def ask(url: str) -> tuple[int, bytes]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read(MAX_BODY_BYTES)
-    except http.client.HTTPException as error:  # somebody, but no HTTP server
+    except http.client.HTTPException as error:  # something answers, but it is no HTTP server
         raise OSError(f"{type(error).__name__}: {error}") from None
 
 

@@ -1,32 +1,29 @@
-"""The command line. Exit status: 0 done, 1 the host or a server said no, 2 wrong settings or arguments."""
+"""The command line. Exit status: 0 done, 1 the host or a server refused, 2 wrong settings or arguments."""
 
 from __future__ import annotations
 
 import argparse
 import io
-import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 from bridge import __version__
+from bridge.cli.arguments import duration, port_number
 from bridge.core.errors import SettingsError, StartError
 from bridge.settings import PREFIX, Settings, load_settings
 from share.cli.parser import add_parser as add_share
-
-MAX_PORT: Final = 65_535
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
-"""No days: a token lives for one at most."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Expected failures are one line each on stderr."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for a console that cannot print all of Unicode
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         return int(options.run(options))
     except SettingsError as error:
@@ -43,33 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def duration(text: str) -> float:
-    """``90``, ``90s``, ``15m`` or ``1h`` → seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 90s, 15m or 1h")
-    return float(found[1]) * _UNITS[found[2] or "s"]
-
-
-def port_number(text: str) -> int:
-    """``0`` to ``65535``; 0 takes a free port."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= MAX_PORT):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; write a number from 0 to {MAX_PORT}")
-    return int(text)
-
-
 def _serve(_options: argparse.Namespace) -> int:
     from bridge.app import serve
     from bridge.server.loops import run
 
     settings = load_settings()
     return run(serve(settings), settings.event_loop)
-
-
-def _demo(options: argparse.Namespace) -> int:
-    from bridge.cli.demo import run_demo
-
-    return run_demo(port=options.port, vehicles=options.vehicles, rate=options.rate)
 
 
 def _keygen(_options: argparse.Namespace) -> int:
@@ -106,45 +82,6 @@ def _token(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check(_options: argparse.Namespace) -> int:
-    from bridge.cli.check import run_check
-
-    return run_check()
-
-
-def _healthcheck(options: argparse.Namespace) -> int:
-    from bridge.cli.healthcheck import run_healthcheck
-
-    return run_healthcheck(options.url)
-
-
-def _simulate(options: argparse.Namespace) -> int:
-    from bridge.cli.simulate import run_simulate
-
-    return run_simulate(
-        mqtt_url=options.mqtt_url,
-        vehicles=options.vehicles,
-        rate=options.rate,
-        seed=options.seed,
-        version=options.mqtt_version,
-        ca_file=options.ca_file,
-    )
-
-
-def _watch(options: argparse.Namespace) -> int:
-    from bridge.cli.watch import run_watch
-
-    return run_watch(
-        devices=options.devices,
-        groups=options.groups,
-        url=options.url,
-        token=options.token,
-        token_file=options.token_file,
-        json_lines=options.json,
-        count=options.count,
-    )
-
-
 def _settings_help() -> str:
     """Every setting, for ``serve --help``."""
     lines = ["settings, from the environment, .env, and the TOML file that BRIDGE_CONFIG names:"]
@@ -154,64 +91,101 @@ def _settings_help() -> str:
     return "\n".join(lines)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _run(module: str, function: str, options: argparse.Namespace) -> int:
+    """Run a command that is imported only now, so that ``--help`` is quick; ``options`` are its arguments."""
+    arguments = {name: value for name, value in vars(options).items() if name != "run"}
+    return int(getattr(import_module(module), function)(**arguments))
+
+
+def _option(*names: str, **given: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The arguments of one ``add_argument``."""
+    return names, given
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of every command. Each sets ``run``: options → exit status."""
+    program = argparse.ArgumentParser(
         prog="telemetry-bridge",
         description="MQTT telemetry in, authenticated live streams out.",
         epilog="Try it: `telemetry-bridge demo` needs no set-up at all.",
     )
-    parser.add_argument("--version", action="version", version=f"telemetry-bridge {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    program.add_argument("--version", action="version", version=f"telemetry-bridge {__version__}")
+    commands = program.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(name: str, run: object, text: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    def add(
+        name: str,
+        run: Callable[[argparse.Namespace], int],
+        text: str,
+        *options: tuple[tuple[str, ...], dict[str, Any]],
+        epilog: str | None = None,
+    ) -> None:
         command = commands.add_parser(
             name, help=text, description=text, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         command.set_defaults(run=run)
-        return command
+        for names, given in options:
+            command.add_argument(*names, **given)
 
-    add("serve", _serve, "Run the service.", _settings_help())
-
-    demo = add("demo", _demo, "Run the service with an embedded MQTT broker, throw-away keys and a simulated fleet.")
-    demo.add_argument("--port", type=port_number, default=None, help="port to listen on (default: BRIDGE_PORT or 8000)")
-    demo.add_argument("--vehicles", type=int, default=50, help="vehicles in the fleet (default 50)")
-    demo.add_argument("--rate", type=float, default=1.0, help="messages per vehicle and second (default 1)")
-
-    keygen = add("keygen", _keygen, "Print a fresh key (PASERK, k4.local) for BRIDGE_ACCESS_KEYS.")
-    keygen.add_argument("purpose", choices=("access", "share"), help="what it is for; never use one key for both")
-
-    token = add("token", _token, "Print an access token, made with the first of BRIDGE_ACCESS_KEYS.")
-    token.add_argument("--subject", default="operator", help="who it is for; shown in logs (default operator)")
-    token.add_argument("--devices", default="", help="ids and * patterns, comma-separated, e.g. 'A,truck-*'")
-    token.add_argument("--groups", default="", help="groups of BRIDGE_GROUPS_FILE, comma-separated")
-    token.add_argument("--scope", action="append", help="scopes, e.g. 'stream share'; may be repeated (default stream)")
-    token.add_argument("--ttl", type=duration, default=3600.0, help="how long it works, e.g. 15m or 1h (default 1h)")
-
-    watch = add("watch", _watch, "Show the stream in this terminal.")
-    watch.add_argument(
-        "devices", nargs="?", default="", help="device ids, comma-separated (default: all that the token allows)"
+    add("serve", _serve, "Run the service.", epilog=_settings_help())
+    add(
+        "demo",
+        partial(_run, "bridge.cli.demo", "run_demo"),
+        "Run the service with an embedded MQTT broker, throw-away keys and a simulated fleet.",
+        _option("--port", type=port_number, help="port to listen on (default: BRIDGE_PORT or 8000)"),
+        _option("--vehicles", type=int, default=50, help="vehicles in the fleet (default 50)"),
+        _option("--rate", type=float, default=1.0, help="messages per vehicle and second (default 1)"),
     )
-    watch.add_argument("--groups", default="", help="groups, comma-separated")
-    watch.add_argument("--url", help="the server (default: TELEMETRY_BRIDGE_URL or http://127.0.0.1:8000)")
-    watch.add_argument("--token", help="access token (better: TELEMETRY_BRIDGE_TOKEN or --token-file)")
-    watch.add_argument("--token-file", type=Path, help="file that holds the access token")
-    watch.add_argument("--json", action="store_true", help="one event per line, as received")
-    watch.add_argument("--count", type=int, help="end after so many messages")
-
+    add(
+        "keygen",
+        _keygen,
+        "Print a fresh key (PASERK, k4.local) for BRIDGE_ACCESS_KEYS.",
+        _option("purpose", choices=("access", "share"), help="what it is for; never use one key for both"),
+    )
+    add(
+        "token",
+        _token,
+        "Print an access token, made with the first of BRIDGE_ACCESS_KEYS.",
+        _option("--subject", default="operator", help="who it is for; shown in logs (default operator)"),
+        _option("--devices", default="", help="ids and * patterns, comma-separated, e.g. 'A,truck-*'"),
+        _option("--groups", default="", help="groups of BRIDGE_GROUPS_FILE, comma-separated"),
+        _option("--scope", action="append", help="scopes, e.g. 'stream share'; may be repeated (default stream)"),
+        _option("--ttl", type=duration, default=3600.0, help="how long it works, e.g. 15m or 1h (default 1h)"),
+    )
+    add(
+        "watch",
+        partial(_run, "bridge.cli.watch", "run_watch"),
+        "Show the stream in this terminal.",
+        _option(
+            "devices", nargs="?", default="", help="device ids, comma-separated (default: all that the token allows)"
+        ),
+        _option("--groups", default="", help="groups, comma-separated"),
+        _option("--url", help="the server (default: TELEMETRY_BRIDGE_URL or http://127.0.0.1:8000)"),
+        _option("--token", help="access token (better: TELEMETRY_BRIDGE_TOKEN or --token-file)"),
+        _option("--token-file", type=Path, help="file that holds the access token"),
+        _option("--json", dest="json_lines", action="store_true", help="one event per line, as received"),
+        _option("--count", type=int, help="end after so many messages"),
+    )
     add_share(commands)
-
-    simulate = add("simulate", _simulate, "Publish a believable moving fleet to an MQTT broker.")
-    simulate.add_argument("--mqtt-url", default="mqtt://localhost:1883", help="mqtt[s]://[user:password@]host[:port]")
-    simulate.add_argument("--vehicles", type=int, default=50)
-    simulate.add_argument("--rate", type=float, default=1.0, help="messages per vehicle and second")
-    simulate.add_argument("--seed", type=int, default=1, help="the same seed drives the same roads")
-    simulate.add_argument("--mqtt-version", choices=("5", "3.1.1"), default="5")
-    simulate.add_argument("--ca-file", type=Path, help="PEM file of a private authority")
-
-    add("check", _check, "Check settings, keys, the MQTT broker and the topics; exit status 0 when all is well.")
-
-    health = add(
-        "healthcheck", _healthcheck, "Exit with 0 when the server of these settings is ready (for containers)."
+    add(
+        "simulate",
+        partial(_run, "bridge.cli.simulate", "run_simulate"),
+        "Publish a believable moving fleet to an MQTT broker.",
+        _option("--mqtt-url", default="mqtt://localhost:1883", help="mqtt[s]://[user:password@]host[:port]"),
+        _option("--vehicles", type=int, default=50),
+        _option("--rate", type=float, default=1.0, help="messages per vehicle and second"),
+        _option("--seed", type=int, default=1, help="the same seed drives the same roads"),
+        _option("--mqtt-version", dest="version", choices=("5", "3.1.1"), default="5"),
+        _option("--ca-file", type=Path, help="PEM file of a private authority"),
     )
-    health.add_argument("--url", help="where to ask (default: from the settings)")
-    return parser
+    add(
+        "check",
+        partial(_run, "bridge.cli.check", "run_check"),
+        "Check settings, keys, the MQTT broker and the topics; exit status 0 when all is well.",
+    )
+    add(
+        "healthcheck",
+        partial(_run, "bridge.cli.healthcheck", "run_healthcheck"),
+        "Exit with 0 when the server of these settings is ready (for containers).",
+        _option("--url", help="where to ask (default: from the settings)"),
+    )
+    return program

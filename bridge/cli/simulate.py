@@ -1,4 +1,4 @@
-"""Publishes a simulated fleet to any MQTT broker, from one thread of its own.
+"""Publishes a simulated fleet to any MQTT broker, from its own thread.
 
 The command ``simulate`` runs one until Ctrl-C; the demo runs one beside the server.
 """
@@ -14,13 +14,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bridge.cli.connection import BACKOFF, Backoff
 from bridge.cli.fleet import Fleet, payload
-from bridge.core.addresses import parse_mqtt_url
-from bridge.core.backoff import full_jitter
+from bridge.core.addresses import MqttAddress, parse_mqtt_url
 from bridge.ingest.mqtt.publisher import Publisher, RefusedError
 
 logger = logging.getLogger(__name__)
@@ -34,9 +34,7 @@ STOP_SECONDS: Final = 1.0
 CATCH_UP_SECONDS: Final = 60.0
 """Most that a vehicle drives between two publishes; bounds the work after an hour without a broker."""
 MIN_RATE, MAX_RATE = 0.01, 100.0
-"""Publishes per vehicle and second. Above 100 a position is no news; below, nobody waits so long."""
-MAX_VEHICLES: Final = 10_000
-"""More is beyond what one Python thread publishes at one a second."""
+"""Publishes per vehicle and second. Above 100 a position is no news; below, no one waits so long."""
 JITTER: Final = 0.2
 """Publishes leave up to this share of the interval late, as real devices do."""
 
@@ -69,10 +67,14 @@ class Simulator:
         *,
         ca_file: Path | None = None,
         report: Callable[[str], None] = logger.info,
+        backoff: Backoff = BACKOFF,
+        connect: Callable[[MqttAddress, str, Path | None], Publisher] = Publisher,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``clock`` is monotonic."""
         address = parse_mqtt_url(mqtt_url)
         if address is None:
-            raise ValueError("embedded has no address of its own; write mqtt://host:port")
+            raise ValueError("embedded has no address; write mqtt://host:port")
         if not MIN_RATE <= rate <= MAX_RATE:
             raise ValueError(f"the rate must be from {MIN_RATE} to {MAX_RATE:g} messages per vehicle and second")
         if version not in ("5", "3.1.1"):
@@ -84,8 +86,11 @@ class Simulator:
         self._version = version
         self._ca_file = ca_file
         self._report = report
+        self._backoff = backoff
+        self._connect = connect
+        self._clock = clock
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="simulate", daemon=True)
+        self._thread = threading.Thread(target=self.run, name="simulate", daemon=True)
         self._connected = False
         self._ready_at: float | None = None
         self._published = self._skipped = self._connections = 0
@@ -108,8 +113,9 @@ class Simulator:
         """How it goes; from any thread."""
         return SimulatorStatistics(self._connected, self._published, self._skipped, self._connections)
 
-    def _run(self) -> None:
-        attempt, told = 0, ""
+    def run(self) -> None:
+        """What the thread does: publish until ``stop()``. Raises nothing."""
+        attempt, reported = 0, ""
         while not self._stopping.is_set():
             self._ready_at = None
             try:
@@ -118,16 +124,16 @@ class Simulator:
             # thread must outlive all of it.
             except Exception as error:
                 if self._ready_at is not None:
-                    told = ""  # that it is lost again is news
-                    if time.monotonic() - self._ready_at > STABLE_SECONDS:
+                    reported = ""  # that it is lost again is news
+                    if self._clock() - self._ready_at > STABLE_SECONDS:
                         attempt = 0
                 self.refusal = str(error) if isinstance(error, RefusedError) else ""
                 self._connected = False
                 news = self._news(_one_line(error))
-                if news != told:
-                    told = news
+                if news != reported:
+                    reported = news
                     self._report(news)
-                self._stopping.wait(full_jitter(attempt, random.uniform))
+                self._stopping.wait(self._backoff(attempt))
                 attempt += 1
         self._connected = False
 
@@ -140,14 +146,14 @@ class Simulator:
 
     def _session(self) -> None:
         """One connection, until asked to stop. Raises when it ends before."""
-        publisher = Publisher(self._address, self._version, self._ca_file)
+        publisher = self._connect(self._address, self._version, self._ca_file)
         try:
             while not self._stopping.is_set():
                 pause = TURN_SECONDS
                 if publisher.ready:
                     if not self._connected:
                         self._connected = True
-                        self._ready_at = time.monotonic()
+                        self._ready_at = self._clock()
                         self._connections += 1
                         self._schedule()
                         self._report(f"publishing {len(self._fleet.vehicles)} vehicles to {self._place}")
@@ -158,7 +164,7 @@ class Simulator:
 
     def _schedule(self) -> None:
         """Give each vehicle its slot in the interval, from now on."""
-        now, count = time.monotonic(), len(self._fleet.vehicles)
+        now, count = self._clock(), len(self._fleet.vehicles)
         slots = [now + self._interval * index / count for index in range(count)]
         self._due = [(slot, slot, index) for index, slot in enumerate(slots)]
 
@@ -166,7 +172,7 @@ class Simulator:
         """Publish what is due. Returns the seconds until the next is."""
         while not self._stopping.is_set():
             due, slot, index = self._due[0]
-            now = time.monotonic()
+            now = self._clock()
             if due > now:
                 return due - now
             vehicle = self._fleet.vehicles[index]
@@ -175,7 +181,7 @@ class Simulator:
             if publisher.congested:
                 self._skipped += 1
             else:
-                publisher.publish(vehicle.topic, payload(vehicle, datetime.now(UTC)))
+                publisher.publish(vehicle.topic, payload(vehicle, time.time()))
                 self._published += 1
             # A slot in the past would make a burst after a pause: start anew from here instead.
             slot = max(slot + self._interval, now)
@@ -195,16 +201,11 @@ def run_simulate(
 ) -> int:
     """The command ``simulate``: publish until Ctrl-C or SIGTERM. Returns the exit status.
 
-    0 when stopped, 1 when the MQTT broker refuses the credentials, 2 when an argument is wrong.
-    Progress and errors go to stderr, one line each. Call from the main thread.
+    0 when stopped, 1 when the MQTT broker refuses the credentials. ValueError when an argument is wrong.
+    Progress goes to stderr, one line for each change. Call from the main thread.
     """
-    try:
-        if not 1 <= vehicles <= MAX_VEHICLES:
-            raise ValueError(f"vehicles must be from 1 to {MAX_VEHICLES:,}")
-        simulator = Simulator(mqtt_url, Fleet(vehicles, seed), rate, version, ca_file=ca_file, report=_to_stderr)
-    except ValueError as error:
-        _to_stderr(f"error: {error}")
-        return 2
+    report = partial(print, file=sys.stderr, flush=True)
+    simulator = Simulator(mqtt_url, Fleet(vehicles, seed), rate, version, ca_file=ca_file, report=report)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     simulator.start()
     try:
@@ -216,10 +217,6 @@ def run_simulate(
         simulator.stop()
         signal.signal(signal.SIGTERM, before)
     return 1
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _one_line(error: Exception) -> str:

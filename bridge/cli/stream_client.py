@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -20,11 +18,11 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from bridge.cli.connection import server_address
+from bridge.cli.connection import BACKOFF, Backoff, server_address
 from bridge.cli.terminal import escape
 from bridge.cli.watch_view import Verdict, WatchState, verdict
-from bridge.core.backoff import full_jitter
 from bridge.core.errors import BridgeError
+from bridge.core.setting_types import split_list
 
 STREAM_PATH: Final = "/api/v1/stream"
 CONNECT_SECONDS: Final = 15.0
@@ -36,7 +34,7 @@ STABLE_SECONDS: Final = 10.0
 LATER_ATTEMPT: Final = 4
 """Back-off begins here (up to 8 s) where the server said 1013, "try again later"."""
 LIVE: Final = "live"
-"""The state in which the server has said something other than no."""
+"""The state after the server has sent something other than a refusal."""
 NO_TOKEN_HINT: Final = "; no token was given: set TELEMETRY_BRIDGE_TOKEN or name a --token-file"  # noqa: S105
 MAX_URL_CHARS: Final = 7_000
 """aiohttp's and most proxies' limit for a request line is 8 KiB."""
@@ -52,8 +50,8 @@ class WatchError(BridgeError):
         super().__init__(text)
 
 
-class Output(AbstractAsyncContextManager["Output"], Protocol):
-    """Where events go. Entered before the first connection, left at the end."""
+class Output(Protocol):
+    """Where events go."""
 
     def event(self, raw: str, event: Mapping[str, Any]) -> None:
         """Show one event: the frame as received, and what it says."""
@@ -69,7 +67,7 @@ def stream_url(base: str, devices: str, groups: str = "") -> URL:
     """
     server = server_address(base)
     server = server._replace(path=server.path.removesuffix(STREAM_PATH) + STREAM_PATH)
-    ids = ",".join(item for item in (piece.strip() for piece in devices.split(",")) if item)
+    ids = ",".join(split_list(devices))
     query = f"device_ids={quote(ids, safe=',*')}" if ids or not groups else ""
     query += ("&" if query and groups else "") + (f"groups={quote(groups, safe=',')}" if groups else "")
     text = f"{server.url('ws')}?{query if ids or groups else 'device_ids=*'}"
@@ -87,11 +85,12 @@ class Watch:
     state: WatchState
     output: Output
     count: int | None = None
+    backoff: Backoff = BACKOFF
 
     async def run(self) -> None:
-        """Stream until ``count`` messages came. WatchError when the server says that it is over."""
+        """Stream until ``count`` messages came. WatchError when the server has ended it for good."""
         attempt = 0
-        async with self.output, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
             while True:
                 token, began = self.token(), time.monotonic()
                 self.state.begin_connection()
@@ -107,7 +106,7 @@ class Watch:
                     raise WatchError(3, (self.state.error or reason or f"closed with {code}") + hint)
                 if time.monotonic() - began >= STABLE_SECONDS or renewed:
                     attempt = 0
-                delay = full_jitter(max(attempt, LATER_ATTEMPT) if what is Verdict.LATER else attempt, random.uniform)
+                delay = self.backoff(max(attempt, LATER_ATTEMPT) if what is Verdict.LATER else attempt)
                 attempt += 1
                 self._tell("reconnecting", f"{reason or f'closed with {code}'}; reconnecting in {delay:.1f} s")
                 await asyncio.sleep(delay)

@@ -8,9 +8,10 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Final, Self, TextIO
+from typing import Any, Final, TextIO
 
 import orjson
 
@@ -28,13 +29,7 @@ class _Lines:
 
     def __init__(self, out: TextIO, err: TextIO, *, json_lines: bool) -> None:
         self._out, self._err, self._json_lines = out, err, json_lines
-        self.told = ""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
+        self.last_news = ""
 
     def event(self, raw: str, event: Mapping[str, Any]) -> None:
         if self._json_lines:
@@ -48,7 +43,7 @@ class _Lines:
         self._out.flush()
 
     def news(self, line: str) -> None:
-        self.told = line
+        self.last_news = line
         print(line, file=self._err, flush=True)
 
 
@@ -57,18 +52,18 @@ class _Table:
 
     def __init__(self, out: TextIO, state: WatchState, place: str, *, color: bool) -> None:
         self._out, self._state, self._place, self._color = out, state, place, color
-        self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """The alternate screen, drawn until the end; then the terminal is as it was."""
         self._out.write("\x1b[?1049h\x1b[?25l")
-        self._task = asyncio.create_task(self._refresh())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-        self._out.write("\x1b[?25h\x1b[?1049l")
-        self._out.flush()
+        task = asyncio.create_task(self._refresh())
+        try:
+            yield
+        finally:
+            task.cancel()
+            self._out.write("\x1b[?25h\x1b[?1049l")
+            self._out.flush()
 
     async def _refresh(self) -> None:
         while True:
@@ -95,24 +90,20 @@ def run_watch(
     json_lines: bool = False,
     count: int | None = None,
 ) -> int:
-    """The command ``watch``. Blocks until it is over; returns the exit status. Call from the main thread.
+    """The command ``watch``. Blocks until it ends; returns the exit status. Call from the main thread.
 
     ``url`` and the token default to the variables TELEMETRY_BRIDGE_URL and TELEMETRY_BRIDGE_TOKEN. 0: ``count``
-    reached, Ctrl-C, or the reader of stdout went away. 1: no stream at that address. 2: an argument is
-    wrong. 3: the server refused, or the token expired; its words are on stderr. 130: Ctrl-C before ``count``.
+    reached, Ctrl-C, or the reader of stdout went away. 1: no stream at that address. 3: the server refused, or the
+    token expired; its message is on stderr. 130: Ctrl-C before ``count``. ValueError when an argument is wrong, or
+    the token file is when it is read again.
     """
-    base = base_url(url)
-    state = WatchState()
-    try:
-        if count is not None and count < 1:
-            raise ValueError("the count must be at least 1")
-        address = stream_url(base, devices, groups)
-        read_token = token_reader(token, token_file)
-        if read_token() and server_address(base).shows_tokens():
-            _say("warning: the token travels unencrypted; prefer wss://")
-    except ValueError as error:
-        _say(f"error: {error}")
-        return 2
+    if count is not None and count < 1:
+        raise ValueError("the count must be at least 1")
+    base, state = base_url(url), WatchState()
+    address = stream_url(base, devices, groups)
+    read_token = token_reader(token, token_file)
+    if read_token() and server_address(base).shows_tokens():
+        print("warning: the token travels unencrypted; prefer wss://", file=sys.stderr, flush=True)
     output: _Table | _Lines
     if sys.stdout.isatty() and not json_lines:
         color = not os.environ.get("NO_COLOR")
@@ -124,12 +115,9 @@ def run_watch(
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 130 if count is not None else 0
     except WatchError as error:
-        if not (isinstance(output, _Lines) and output.told == f"error: {error}"):  # the server's words, already shown
-            _say(f"error: {error}")
+        if not (isinstance(output, _Lines) and output.last_news == f"error: {error}"):  # which is on stderr already
+            print(f"error: {error}", file=sys.stderr, flush=True)
         return error.status
-    except ValueError as error:  # the token file, read again, is no longer good
-        _say(f"error: {error}")
-        return 2
     except BrokenPipeError:
         # The interpreter flushes stdout once more at exit; let it have somewhere to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -141,8 +129,5 @@ async def _until_signalled(watch: Watch) -> None:
     task = asyncio.current_task()
     assert task is not None  # asyncio.run() made it
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await watch.run()
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    async with watch.output.shown() if isinstance(watch.output, _Table) else nullcontext():
+        await watch.run()

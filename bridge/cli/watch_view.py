@@ -22,7 +22,7 @@ STALE_SECONDS: Final = 30.0
 MAX_CELL_COLUMNS: Final = 32
 """Width of the device column at most; half of MAX_DEVICE_ID_CHARS leaves room for the rest in 80 columns."""
 DEFAULT_HEARTBEAT_SECONDS: Final = 25.0
-"""Where ``hello`` says none: the server's default."""
+"""Where ``hello`` names none: the server's default."""
 
 _NAMES = {
     "lat": ("lat", "latitude"),
@@ -117,7 +117,7 @@ class WatchState:
         return self.expired or self.error.startswith("token_expired")
 
     def take(self, event: Mapping[str, Any], now: float) -> str:
-        """Take one event in. Returns a line worth telling, escaped, or an empty string."""
+        """Take one event in. Returns the line to show, escaped, or an empty string."""
         kind, data = event.get("event"), event.get("data")
         if kind == "message":
             self._message(event, now)
@@ -195,7 +195,7 @@ def render(state: WatchState, now: float, place: str, size: tuple[int, int], *, 
 
 
 def _age(row: Row, now: float) -> str:
-    """How long ago the message came; "replay" for a last-known value, whose age nobody told."""
+    """How long ago the message came; "replay" for a last-known value, whose age is not known."""
     if row.replay:
         return "replay"
     seconds = max(0.0, now - row.arrived)

@@ -52,7 +52,7 @@ def parse_mqtt_url(url: str) -> MqttAddress | None:
     if parts.scheme not in ("mqtt", "mqtts"):
         raise ValueError(f"the scheme must be mqtt or mqtts; {hint}")
     if not parts.hostname or port == 0 or parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError(f"a host, an optional port and nothing behind; {hint}")
+        raise ValueError(f"only a host and an optional port are allowed; {hint}")
     tls = parts.scheme == "mqtts"
     username = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None

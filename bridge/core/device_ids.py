@@ -18,7 +18,7 @@ from bridge.core.limits import MAX_DEVICE_ID_CHARS
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f+#*/\\,\u2028\u2029]|\s\Z|\A\s|\.\.")
 EVERYTHING = "*"
 DEVICE_ID_RULE = f"1 to {MAX_DEVICE_ID_CHARS} printable characters without + # * / \\ or a comma, and no .."
-"""What ``is_device_id`` asks, for the one who is told that an id is not valid."""
+"""What ``is_device_id`` asks, for the message that an id is not valid."""
 
 Groups = Mapping[str, frozenset[str]]
 """Group name → the ids and patterns of its devices, as read from the groups file."""
@@ -91,9 +91,9 @@ def pattern_matcher(pattern: str) -> Callable[[str], object]:
 
 
 class Allowed:
-    """The devices that one principal may see: a fixed set of ids and patterns, and those of his groups.
+    """The devices that one principal may see: a fixed set of ids and patterns, and those of its groups.
 
-    Immutable after construction. An unknown device and a forbidden one are not told apart: the only
+    Immutable after construction. An unknown device and a forbidden one cannot be distinguished: the only
     question is ``device_id in allowed``. A group is referred to and never copied: however many
     principals it has, it is in memory once.
     """

@@ -1,4 +1,4 @@
-"""The exceptions that more than one module knows. A module may derive one of its own from BridgeError.
+"""The exceptions that more than one module knows. A module may derive its own from BridgeError.
 
 ::
 
@@ -7,7 +7,8 @@
     ├── StartError          the settings are right but the host says no, e.g. the port is in use (exit 1)
     ├── PayloadError        an MQTT message that is not delivered; counted by ``cause``
     ├── TokenError          a credential that is not accepted; ``code`` says why
-    └── CommandError        a client's request that cannot be carried out; becomes an ``error`` event
+    ├── CommandError        a client's request that cannot be carried out; becomes an ``error`` event
+    └── StorageError        the database refused; an HTTP request is answered 503 ``storage_unavailable``
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class PayloadError(BridgeError):
 class TokenError(BridgeError):
     """A credential that is not accepted.
 
-    ``code`` is told to the client: ``token_required``, ``token_invalid``, ``token_expired``,
+    ``code`` goes to the client: ``token_required``, ``token_invalid``, ``token_expired``,
     ``token_not_yet_valid`` and what the part that refuses documents. ``detail`` is for the log only and
     never holds token text.
     """
@@ -77,3 +78,11 @@ class CommandError(BridgeError):
         self.code = code
         self.message = message
         super().__init__(f"{code}: {message}")
+
+
+class StorageError(BridgeError):
+    """The database refused, failed, or took too long. The text is for the log and holds no stored value.
+
+    After a write nothing was changed, unless the text says that this is not known: the connection was lost, or the
+    answer did not come in time.
+    """

@@ -8,7 +8,8 @@ from typing import Final
 EARTH_RADIUS_M: Final = 6_371_000.0
 """The mean radius. Distances on this sphere are good to 0.5 %."""
 
-_METRES_PER_DEGREE: Final = EARTH_RADIUS_M * math.pi / 180.0
+METRES_PER_DEGREE: Final = EARTH_RADIUS_M * math.pi / 180.0
+"""Of latitude; of longitude at the equator."""
 
 
 def distance_m(lat1: float, lon1: float, lat2: float, lon2: float) -> float:

@@ -20,17 +20,31 @@ COMMANDS_BURST: Final = 40
 MAX_RATE_LIMITED: Final = 200
 """Commands over the rate that are answered ``rate_limited`` before the socket is closed with 1013."""
 
+READ_FRAMES_PER_SECOND: Final = 500
+"""Frames of one socket, whatever they are: an honest client sends its commands and a pong. About 1 ms of the loop."""
+READ_BYTES_PER_SECOND: Final = 256 * 1024
+"""Bytes of one socket: sixteen of the largest messages."""
+READ_SECONDS: Final = 3
+"""Seconds in a row over one of the two before the socket is closed with 1008: no honest client comes near."""
+READ_BYTES: Final = 16 * 1024
+"""One read from a client's socket; at most so much waits unparsed when the client's budget is spent."""
+
 # --- how long we wait -------------------------------------------------------------------------------
 AUTHENTICATE_SECONDS: Final = 10.0
 """From the upgrade to a valid token on ``/api/v1/ws``. A person never types it; a program needs one round trip."""
-REQUEST_HEAD_SECONDS: Final = 10.0
-"""From accept to a complete first request head. aiohttp has no such limit of its own (Slowloris)."""
 PONG_SECONDS: Final = 10.0
 """From our ping to any sign of life. Centrifugo's default too; longer than a mobile radio's wake-up."""
 WRITE_SECONDS: Final = 30.0
 """A socket that does not take most of one chunk (48 KiB) in this time is dead or useless: about 1 KiB/s."""
 CLOSE_SECONDS: Final = 2.0
 """From our Close frame to the peer's; then the transport is aborted. aiohttp's close() alone can hang."""
+LINGER_SECONDS: Final = 0.5
+"""From our Close frame over a broken frame to the end of our sending side: time for the peer's own Close frame,
+which some libraries (aiohttp's client) no longer write to a connection that is half closed."""
+PULSE_TICK_SECONDS: Final = 0.25
+"""The step of the wheel of heartbeats: pings of 10,000 sockets at 25 s then come 100 at a time."""
+RECHECK_SECONDS: Final = 1.0
+"""Between two looks at the wall clock for what ends by it: the clock may be set, and the machine may sleep."""
 EXPIRY_GRACE_SECONDS: Final = 0.2
 """From expiry to abort for a socket that takes no data: DESIGN promises the end within 250 ms."""
 EXPIRING_SECONDS: Final = 30.0
@@ -38,9 +52,11 @@ EXPIRING_SECONDS: Final = 30.0
 
 # --- sizes inside -----------------------------------------------------------------------------------
 CHUNK_BYTES: Final = 48 * 1024
-"""What may wait in one transport's buffer. Small, so that slowness shows in the outbox, not in stale bytes."""
-LOW_WATER_BYTES: Final = 16 * 1024
-"""A transport's buffer below which what waits is written on; a third of a chunk, so that chunks stay large."""
+"""What is written to one transport at a time. Small, so that slowness shows in the outbox, not in stale bytes."""
+HIGH_WATER_BYTES: Final = 16 * 1024
+"""A transport's buffer above which nothing more is written to it: with the chunk that passed it, 64 KiB at most."""
+LOW_WATER_BYTES: Final = 4 * 1024
+"""A transport's buffer below which what waits is written on."""
 NOTSENT_LOWAT_BYTES: Final = 32 * 1024
 """TCP_NOTSENT_LOWAT (tcp(7)): unsent bytes the kernel takes per socket. Data in flight is not limited by it."""
 REPLAY_LOOKS: Final = 512
@@ -59,11 +75,13 @@ MAX_KNOWN_DEVICES: Final = 100_000
 """Devices whose last-known messages are kept; the one that was silent longest is forgotten first."""
 HISTORY_BYTES: Final = 128 * 1024 * 1024
 """Payload bytes of last-known messages in all; the device that was silent longest goes first."""
+FUTURE_SECONDS: Final = 300.0
+"""How far ahead of our clock a device's may be: a fix from further ahead is not believed."""
 MAX_GAP_DEVICES: Final = 100
 """Devices named in one ``gap`` event; the rest is in the total."""
 MAX_CONTROL_PACKET_BYTES: Final = 64 * 1024
 """An MQTT packet that is not a PUBLISH. A SUBACK for 1,000 filters is 1 KiB; more is a broken peer."""
-READ_BYTES: Final = 256 * 1024
+MQTT_READ_BYTES: Final = 256 * 1024
 """One read from the MQTT socket: many messages per system call when busy."""
 LISTEN_BACKLOG: Final = 4096
 """Connections that the kernel holds for us; asyncio's 100 drops SYNs in a reconnect storm."""

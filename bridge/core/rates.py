@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 EPISODE_SECONDS: Final = 60.0
-"""Between two lines in the log about refusals of one kind."""
+"""Between two lines in the log about events of one kind."""
 
 
 class TokenBucket:
@@ -39,18 +39,18 @@ class TokenBucket:
 
 
 class Episodes:
-    """Which of many refusals get a line in the log: the first of each cause, and after EPISODE_SECONDS the next."""
+    """Which of many like events get a line in the log: the first of each cause, and after EPISODE_SECONDS the next."""
 
     def __init__(self) -> None:
-        self._told: dict[str, tuple[float, int]] = {}
+        self._logged: dict[str, tuple[float, int]] = {}
 
     def due(self, cause: str, count: int, now: float) -> int:
         """How many of ``cause`` there were since its last line, now that one is due; 0 while none is.
 
         ``count`` are all until now, ``now`` is monotonic seconds.
         """
-        at, told = self._told.get(cause, (-math.inf, 0))
+        at, logged = self._logged.get(cause, (-math.inf, 0))
         if now - at < EPISODE_SECONDS:
             return 0
-        self._told[cause] = (now, count)
-        return count - told
+        self._logged[cause] = (now, count)
+        return count - logged

@@ -1,39 +1,29 @@
-"""Checks of single settings. Pure. Each raises ValueError with what to write instead."""
+"""Types of settings, and checks of single ones. Pure. A check raises ValueError with what to write instead."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
-from bridge.core.addresses import (
-    check_origin,
-    is_loopback,
-)
-
-FRAME_ALLOWANCE_BYTES = 1024
-"""What a frame holds beside the payload: a device id of 64 characters with escapes, message id, heads; under 600."""
+from bridge.core.addresses import check_origin
 
 
 def check_host(text: str) -> str:
     """A name or an address to listen on, without the brackets that IPv6 has in URLs."""
     host = text.strip().removeprefix("[").removesuffix("]")
     if not host:
-        raise ValueError("an address is needed: 127.0.0.1 for this machine only, 0.0.0.0 or :: for every interface")
+        raise ValueError("give an address: 127.0.0.1 for this machine only, 0.0.0.0 or :: for every interface")
     return host
 
 
 def split_list(text: str) -> tuple[str, ...]:
     """``"a, b,,c"`` → ``("a", "b", "c")``."""
     return tuple(item for item in (piece.strip() for piece in text.split(",")) if item)
-
-
-def none_if_empty(value: object) -> object:
-    """None for an empty text, as Compose writes a variable that nobody has set."""
-    return None if value == "" else value
 
 
 def check_topic_filters(filters: Sequence[str]) -> tuple[str, ...]:
@@ -78,7 +68,7 @@ def _overlap(first: list[str], second: list[str]) -> bool:
 def check_public_url(text: str) -> str:
     """An origin as ``check_origin`` returns it, or nothing."""
     if text == "null":
-        raise ValueError("null is no address; write it as https://telemetry.example.com")
+        raise ValueError("null is not an address; write it as https://telemetry.example.com")
     return check_origin(text) if text else text
 
 
@@ -88,51 +78,23 @@ def check_share_key(paserk: str, position: int) -> None:
         raise ValueError(f"key number {position} is not a k4.local. key; make one with `telemetry-bridge keygen share`")
 
 
-def check_network(text: str) -> None:
+def check_network(text: str) -> str:
     """A network in CIDR notation, or a single address."""
     try:
         ipaddress.ip_network(text)
     except ValueError:
         raise ValueError(f"{text!r} is not a network; write it as 10.0.0.0/8 or 192.0.2.7") from None
+    return text
 
 
-def contradictions(
-    *,
-    auth: str,
-    host: str,
-    keys: int,
-    tls_files: int,
-    port: int,
-    admin_port: int | None,
-    max_payload_bytes: int,
-    queue_bytes: int,
-) -> list[str]:
-    """What is wrong with settings that are each right by themselves: ``NAME: reason``, one line each.
-
-    ``keys`` and ``tls_files`` say how many of them there are.
-    """
-    problems = []
-    if auth == "off" and not is_loopback(host):
-        problems.append("AUTH: `off` works only with a loopback HOST (127.0.0.1, ::1 or localhost)")
-    if auth == "required" and not keys:
-        problems.append(
-            "ACCESS_KEYS: at least one key is needed; make one with `telemetry-bridge keygen access` "
-            "(or set BRIDGE_AUTH=off on a loopback HOST)"
-        )
-    if tls_files == 1:
-        problems.append("TLS_CERT: TLS_CERT and TLS_KEY go together")
-    if admin_port is not None and admin_port == port != 0:
-        problems.append("ADMIN_PORT: must differ from PORT; leave it unset to serve both on one port")
-    if max_payload_bytes + FRAME_ALLOWANCE_BYTES > queue_bytes:
-        problems.append(
-            f"QUEUE_BYTES: must be at least MAX_PAYLOAD_BYTES and {FRAME_ALLOWANCE_BYTES} for the frame around it "
-            f"({max_payload_bytes + FRAME_ALLOWANCE_BYTES}), or such a message could never wait for a slow socket"
-        )
-    return problems
-
-
-Names = Annotated[tuple[str, ...], NoDecode]
-
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode]
-
+_Listed = BeforeValidator(lambda value: split_list(value) if isinstance(value, str) else value)
+Unset = BeforeValidator(lambda value: None if value == "" else value)
+"""Makes an empty text None: Compose writes an unset variable so."""
+Names = Annotated[tuple[str, ...], NoDecode, _Listed]
+"""Comma-separated in a variable, a list in TOML."""
+Origins = Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], NoDecode, _Listed]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(check_network)], ...], NoDecode, _Listed]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, _Listed]
 Count = Annotated[int, Field(ge=0)]
+OptionalPath = Annotated[Path | None, Unset]
+OptionalPort = Annotated[Annotated[int, Field(ge=0, le=65_535)] | None, Unset]

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from bridge.core.device_ids import Allowed
 from bridge.core.telemetry import Telemetry
 from bridge.fanout.cohort import Cohort
 from bridge.fanout.history import LastKnown
+from bridge.fanout.rendering import Message, Selection
 from bridge.fanout.routing import Routing
+from bridge.fanout.snapshot import Replay, Snapshot
 from bridge.fanout.subscription import Subscription, Tally
-from bridge.protocol.frames import message_frame
 
 RECOUNT_SECONDS: Final = 1.0
-PUMP_SECONDS: Final = 0.005
-"""Between two looks at sockets that are behind. Short, so that one that catches up is served at once."""
-PUMP_SHARE_SECONDS: Final = 20e-6
-"""Added per socket that is behind: with 10,000 of them the look costs 1 % of the loop, not all of it."""
+"""Between two counts of the devices that somebody watches: everyone may ask, and there may be 100,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +26,7 @@ class BrokerStatistics:
     ``published``: came from the handoff. ``delivered``: written, once for each socket. ``dropped`` and
     ``conflated``: missed, once for each socket. ``lost``: dropped before they came here. ``devices`` are
     those that someone selects by id, and those heard since the last change of a pattern that one covers.
+    ``behind`` are the sockets for which something waits.
     """
 
     published: int
@@ -46,34 +44,34 @@ class BrokerStatistics:
 class Broker:
     """Knows who wants what. Not thread-safe: everything happens on the loop. Nothing here awaits.
 
-    ``clock`` is wall-clock (time.time), ``monotonic`` time.monotonic, ``call_later`` the loop's, ``before_turn``
-    runs before any turn's writes (it ends the streams whose credential is over).
+    A subscription is in one cohort at a time: ``select``, ``forget``. Telemetry comes by ``publish``, losses by
+    ``lost``; what a socket could not take goes out by ``pump`` when it can.
     """
 
     def __init__(
         self,
         history: LastKnown,
-        epoch: str,
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
-        call_later: Callable[[float, Callable[[], None]], object],
+        call_soon: Callable[[Callable[[], None]], object],
         before_turn: Callable[[], None] = lambda: None,
     ) -> None:
+        """``clock`` is wall-clock (time.time), ``monotonic`` time.monotonic, ``call_soon`` the loop's.
+
+        ``before_turn`` runs before any turn's writes: it ends the streams whose credential has expired.
+        """
         self._history = history
-        self._epoch = epoch
         self._clock = clock
         self._monotonic = monotonic
-        self._call_later = call_later
+        self._call_soon = call_soon
         self._before_turn = before_turn
         self._sequence = 0
-        self._cohorts: dict[frozenset[str], Cohort] = {}
-        self._lasting: dict[Cohort, None] = {}
+        self._cohorts: dict[Selection, Cohort] = {}
         self._routing = Routing()
         self._membership: dict[Subscription, Cohort] = {}
-        self._sweeps: dict[Subscription, frozenset[str]] = {}
-        self._behind: dict[Subscription, None] = {}
-        self._pumping = False
+        self._snapshots: dict[Subscription, Snapshot] = {}
+        self._pending: dict[Subscription, None] = {}
         self._lost = 0
         self._devices_counted = 0
         self._devices_until = 0.0
@@ -81,112 +79,103 @@ class Broker:
 
     # --- selections -----------------------------------------------------------------------------------
 
-    def select(self, subscription: Subscription, selectors: frozenset[str]) -> frozenset[str]:
-        """From now on ``subscription`` gets the devices that ``selectors`` (ids and patterns) cover.
+    def select(self, subscription: Subscription, selection: Selection | None) -> Selection | None:
+        """From now on ``subscription`` gets what ``selection`` covers, as it shows it; None: nothing.
 
-        Replaces what it had before, in its outbox too; an empty set ends it and leaves nothing behind.
-        Returns a set equal to ``selectors`` that all with the same selection share: keep that one.
+        Replaces what it had before, in its outbox too. Returns a selection equal to the given one that all of
+        the cohort share: keep that one.
         """
-        before = self._membership.pop(subscription, None)
-        if before is not None and before.selectors != selectors:
-            self._part(subscription, before)
+        before = self._membership.get(subscription)
+        if before is not None:
+            if before.selection == selection:
+                return before.selection
+            del self._membership[subscription]
+            del before.members[subscription]
+            self._drop_if_empty(before)
             if subscription.outbox is not None:
-                subscription.outbox.retain(Allowed(selectors).__contains__)
-        if not selectors:
-            subscription.count_with(int)
-            return selectors
-        cohort = self._cohorts.get(selectors)
-        if cohort is None:
-            cohort = self._cohorts[selectors] = Cohort(selectors)
-            self._routing.add(cohort)
+                subscription.outbox.retain(Allowed(selection.device_ids if selection else ()).__contains__)
+        if selection is None:
+            return None
+        cohort = self._cohort(selection)
         cohort.members[subscription] = None
         self._membership[subscription] = cohort
-        if cohort is not before:
-            subscription.count_with(cohort.count)
-        return cohort.selectors
+        subscription.renderer = selection.renderer
+        return cohort.selection
 
     def forget(self, subscription: Subscription) -> None:
         """Its socket is gone, or about to be closed: nothing more is written to it from here."""
         subscription.forget()
-        self.select(subscription, frozenset())
-        self._sweeps.pop(subscription, None)
-        self._behind.pop(subscription, None)
+        self.select(subscription, None)
+        self._snapshots.pop(subscription, None)
+        self._pending.pop(subscription, None)
 
-    def _part(self, subscription: Subscription, cohort: Cohort) -> None:
-        del cohort.members[subscription]
-        if not cohort.members and cohort not in self._lasting:
-            del self._cohorts[cohort.selectors]
-            self._routing.discard(cohort)
-            cohort.selectors = frozenset()  # an outdated route may hold the cohort for a while, but not a large set
+    def keep(self, selection: Selection) -> None:
+        """Render what ``selection`` covers until ``release``, also while nobody has selected it."""
+        self._cohort(selection).lasting = True
 
-    # --- cohorts of another make ------------------------------------------------------------------------
-
-    def attach(self, cohort: Cohort) -> None:
-        """Give ``cohort`` what its selectors cover until ``detach``, with members or without."""
-        self._lasting[cohort] = None
-        self._routing.add(cohort)
-
-    def detach(self, cohort: Cohort) -> None:
-        """Undo ``attach``. Members that are left are forgotten: a stream may outlive what it shows by a moment."""
+    def release(self, selection: Selection) -> None:
+        """Undo ``keep``. Subscriptions that are left are forgotten: a stream may outlive what it shows by a moment."""
+        cohort = self._cohorts[selection]
+        cohort.lasting = False
         for subscription in list(cohort.members):
             self.forget(subscription)
-        del self._lasting[cohort]
-        self._routing.discard(cohort)
+        if selection in self._cohorts:  # nobody was left
+            self._drop_if_empty(cohort)
 
-    def join(self, subscription: Subscription, cohort: Cohort) -> None:
-        """Make a new ``subscription`` a member of an attached cohort, until it is forgotten."""
-        cohort.members[subscription] = None
-        self._membership[subscription] = cohort
-        subscription.count_with(cohort.count)
+    def _cohort(self, selection: Selection) -> Cohort:
+        cohort = self._cohorts.get(selection)
+        if cohort is None:
+            cohort = self._cohorts[selection] = Cohort(selection)
+            self._routing.add(cohort)
+        return cohort
 
-    def deliver(self, cohort: Cohort) -> None:
-        """A turn for one attached cohort, which has something to write that did not come with this turn's batch."""
-        self._before_turn()
-        self._flush((cohort,))
-
-    def pump(self, subscription: Subscription) -> None:
-        """Write what waits for ``subscription``, now and until it has caught up."""
-        if subscription.pump(self._clock(), self._monotonic()):
-            self.pump_later(subscription)
+    def _drop_if_empty(self, cohort: Cohort) -> None:
+        if not cohort.members and not cohort.lasting:
+            del self._cohorts[cohort.selection]
+            self._routing.discard(cohort)
+            # An outdated route may hold the cohort for a while, but not a large set.
+            cohort.selection = Selection(frozenset(), cohort.selection.renderer)
 
     # --- the way of a message -------------------------------------------------------------------------
 
     def publish(self, batch: Sequence[Telemetry]) -> None:
         """One turn: fan out ``batch``, in order. Never blocks; a slow socket costs the others nothing."""
         self._before_turn()
-        routing, remember, monotonic = self._routing, self._history.remember, self._monotonic()
+        routing, remember = self._routing, self._history.remember
         routes, version = routing.routes, routing.patterns.version
+        now, monotonic = self._clock(), self._monotonic()
         touched: list[Cohort] = []
         try:
-            for message in batch:
+            for telemetry in batch:
                 self._sequence = sequence = self._sequence + 1
-                remember(sequence, message, monotonic)
-                device_id = message.device_id
+                number = remember(sequence, telemetry, now, monotonic)
+                device_id = telemetry.device_id
                 route = routes.get(device_id)
                 cohorts = route[1] if route is not None and route[0] == version else routing.of(device_id)
                 if not cohorts:
                     continue
-                frame = message_frame(f"{self._epoch}-{sequence}", device_id, message.payload, message.retained)
+                message = Message(telemetry, number)
                 for cohort in cohorts:
-                    if not cohort.entries:
+                    if not cohort.turn:
                         touched.append(cohort)
-                    cohort.entries.append((message, frame))
-        finally:  # whatever fails above, a cohort with entries must be flushed: only an empty one is touched again
-            self._flush(touched)
+                    cohort.turn.append(message)
+        finally:  # whatever fails above, a cohort with messages must be flushed: only an empty one is touched again
+            self._flush(touched, now, monotonic)
 
-    def _flush(self, touched: Sequence[Cohort]) -> None:
-        now, monotonic = self._clock(), self._monotonic()
+    def render(self, selection: Selection) -> None:
+        """A turn for one selection, whose renderer has something to show that did not come with telemetry."""
+        self._before_turn()
+        cohort = self._cohorts.get(selection)
+        if cohort is not None:
+            self._flush((cohort,), self._clock(), self._monotonic())
+
+    def _flush(self, touched: Sequence[Cohort], now: float, monotonic: float) -> None:
         failure: Exception | None = None
         for cohort in touched:
-            written = cohort.written
             try:
-                behind = cohort.flush(now, monotonic)
+                self.tally.delivered += cohort.flush(now, monotonic)
             except Exception as error:  # a bug costs this cohort this turn, not the others everything
                 failure = error
-                continue
-            self.tally.delivered += (cohort.written - written) * (len(cohort.members) - len(behind))
-            for subscription in behind:
-                self.pump_later(subscription)
         if failure is not None:
             raise failure
 
@@ -197,80 +186,71 @@ class Broker:
         """
         self._before_turn()
         self._lost += sum(counts.values()) + others
-        now, monotonic = self._clock(), self._monotonic()
-        by_cohort: dict[Cohort, dict[str, int]] = {}
-        if others:
-            by_cohort = {cohort: {} for cohort in (*self._cohorts.values(), *self._lasting)}
+        now = self._clock()
+        by_cohort: dict[Cohort, dict[str, int]] = {cohort: {} for cohort in self._cohorts.values()} if others else {}
         for device_id, count in counts.items():
             for cohort in self._routing.of(device_id):
-                name = cohort.name_of(device_id)
+                name = cohort.selection.renderer.name_of(device_id)
                 if name is not None:
                     by_cohort.setdefault(cohort, {})[name] = count
         for cohort, missed in by_cohort.items():
             for subscription in cohort.members:
                 subscription.lost(missed, others > 0, now)
-                if subscription.pump(now, monotonic):
-                    self.pump_later(subscription)
+                self._pump(subscription, now)
 
-    def snapshot(self, subscription: Subscription, device_ids: Iterable[str], patterns: Iterable[str]) -> None:
-        """Show ``subscription`` the last-known messages of these devices.
+    def snapshot(
+        self, subscription: Subscription, device_ids: Iterable[str], patterns: Iterable[str], replay: Replay
+    ) -> None:
+        """Show ``subscription`` the last-known messages of these devices, as fast as its socket takes them.
 
         A message that comes live after this call is not shown as well, nor is one of a device that is no
-        longer selected when its turn comes. Written as fast as the socket takes it; what is pending is a
-        list of the ids in ``device_ids`` and a place in the list of all devices, not messages.
+        longer selected when its turn comes.
         """
-        frames = partial(self._replay_frames, subscription, self._sequence)
-        by_id = dict.fromkeys(device_ids)
-        subscription.replay(by_id, frames)
-        covered = frozenset(patterns)
-        if covered:
-            # Asked again while a sweep is under way: the new one begins at the start and serves both.
-            covered |= self._sweeps.get(subscription, frozenset())
-            self._sweeps[subscription] = covered
-            subscription.sweep(self._sweep(subscription, covered, by_id, frames))
+        snapshot = self._snapshots.get(subscription)
+        if snapshot is None:
+            snapshot = Snapshot(self._history, replay, lambda each: self._wants(subscription, each))
+            self._snapshots[subscription] = snapshot
+        snapshot.ask(device_ids, patterns, self._sequence)
+        subscription.show(snapshot)
         self.pump(subscription)
 
-    def _sweep(
-        self,
-        subscription: Subscription,
-        patterns: frozenset[str],
-        shown: Container[str],
-        frames: Callable[[str], Iterable[bytes]],
-    ) -> Iterator[Sequence[bytes]]:
-        covered = Allowed(patterns)
-        for device_id in self._history.device_ids():
-            yield tuple(frames(device_id)) if device_id in covered and device_id not in shown else ()
-        self._sweeps.pop(subscription, None)
-
-    def _replay_frames(self, subscription: Subscription, up_to: int, device_id: str) -> Iterable[bytes]:
+    def _wants(self, subscription: Subscription, device_id: str) -> bool:
         cohort = self._membership.get(subscription)
-        if cohort is None or (device_id not in cohort.selectors and cohort not in self._routing.of(device_id)):
-            return
-        for sequence, message, _ in self._history.of(device_id):
-            if sequence <= up_to:
-                yield message_frame(f"{self._epoch}-{sequence}", device_id, message.payload, replay=True)
+        return cohort is not None and (
+            device_id in cohort.selection.device_ids or cohort in self._routing.of(device_id)
+        )
 
     # --- sockets that are behind ------------------------------------------------------------------------
 
-    def pump_later(self, subscription: Subscription) -> None:
-        """Look after a socket until it has caught up or is gone."""
-        self._behind[subscription] = None
-        if not self._pumping:
-            self._pumping = True
-            self._call_later(PUMP_SECONDS + PUMP_SHARE_SECONDS * len(self._behind), self._pump)
-
-    def _pump(self) -> None:
-        self._pumping = False
+    def pump(self, subscription: Subscription) -> None:
+        """Write what waits for ``subscription``: a chunk now, and one each turn while its socket takes them."""
         self._before_turn()
-        now, monotonic = self._clock(), self._monotonic()
-        for subscription in list(self._behind):
-            if monotonic >= subscription.next_look and not subscription.pump(now, monotonic):
-                self._behind.pop(subscription, None)
-        if self._behind and not self._pumping:
-            self._pumping = True
-            self._call_later(PUMP_SECONDS + PUMP_SHARE_SECONDS * len(self._behind), self._pump)
+        self._pump(subscription, self._clock())
+
+    def _pump(self, subscription: Subscription, now: float) -> None:
+        subscription.pump(now)
+        if subscription.pending:
+            if not self._pending:
+                self._call_soon(self._pump_pending)
+            self._pending[subscription] = None
+        elif not subscription.replaying:
+            self._snapshots.pop(subscription, None)
+
+    def _pump_pending(self) -> None:
+        self._before_turn()
+        pending, self._pending, now = self._pending, {}, self._clock()
+        failure: Exception | None = None
+        for subscription in pending:
+            try:
+                self._pump(subscription, now)
+            except Exception as error:  # a bug costs this socket, not the others what waits for them
+                failure = error
+                subscription.failed()
+        if failure is not None:
+            raise failure
 
     def statistics(self) -> BrokerStatistics:
+        """Where things stand; costs little, however often it is asked for."""
         return BrokerStatistics(
             published=self._sequence,
             delivered=self.tally.delivered,
@@ -279,13 +259,12 @@ class Broker:
             lost=self._lost,
             devices=self._devices(),
             subscriptions=len(self._membership),
-            cohorts=len(self._cohorts) + len(self._lasting),
+            cohorts=len(self._cohorts),
             selectors=len(self._routing),
-            behind=len(self._behind),
+            behind=self.tally.behind,
         )
 
     def _devices(self) -> int:
-        """Counted at most once a second: the question is open to everyone, and there may be 100,000."""
         now = self._monotonic()
         if now >= self._devices_until:
             self._devices_counted = self._routing.devices()

@@ -7,52 +7,44 @@ the whole cohort, one join per turn, and then one write per socket: 50 dashboard
 
 from __future__ import annotations
 
-from bridge.core.limits import CHUNK_BYTES
-from bridge.fanout.subscription import Entry, Subscription
+from bridge.fanout.rendering import Message, Selection
+from bridge.fanout.subscription import Subscription
 
 
 class Cohort:
-    """The members, and what the current turn brings them. Lives only while it has members."""
+    """The members of one selection, and what the current turn brings them."""
 
-    __slots__ = ("entries", "members", "selectors", "written")
+    __slots__ = ("lasting", "members", "selection", "turn")
 
-    def __init__(self, selectors: frozenset[str]) -> None:
-        self.selectors = selectors
+    def __init__(self, selection: Selection) -> None:
+        self.selection = selection
         self.members: dict[Subscription, None] = {}
-        self.entries: list[Entry] = []
-        self.written = 0
+        self.turn: list[Message] = []
+        self.lasting = False
+        """Whether it stays without members."""
 
-    def count(self) -> int:
-        """Messages written to each member of this cohort so far."""
-        return self.written
-
-    def name_of(self, device_id: str) -> str | None:
-        """What the members know a device by; None when they must not be told of it."""
-        return device_id
-
-    def flush(self, now: float, monotonic: float) -> list[Subscription]:
-        """Write this turn's frames to every member; returns those that could not take them.
+    def flush(self, now: float, monotonic: float) -> int:
+        """Render the turn and write it to every member; returns how many messages were written, each once a socket.
 
         ``now`` is wall-clock. Members may not change while this runs. The loop body is the hottest code
-        of the program: three calls into the transport and nothing else for a socket that keeps up.
+        of the program: one call into the transport and nothing else for a socket that keeps up.
         """
-        entries, self.entries = self.entries, []
-        data = entries[0][1] if len(entries) == 1 else b"".join([frame for _, frame in entries])
-        self.written += len(entries)
-        room = max(CHUNK_BYTES - len(data), 0)
-        behind: list[Subscription] = []
+        turn, self.turn = self.turn, []
+        entries = self.selection.renderer.render(turn, now, monotonic)
+        if not entries or not self.members:
+            return 0
+        count = len(entries)
+        data = entries[0].frame if count == 1 else b"".join([entry.frame for entry in entries])
+        written = 0
         for member in self.members:
-            transport = member.transport
-            try:
-                if (
-                    (member.outbox is None or member.caught_up(now, monotonic))
-                    and transport.get_write_buffer_size() <= room
-                    and not transport.is_closing()
-                ):
-                    transport.write(data)
+            if member.ready:
+                try:
+                    member.write(data)
+                except RuntimeError:  # uvloop's way to say that the socket is gone (MagicStack/uvloop#506)
+                    member.failed()
+                else:
+                    member.sent += count
+                    written += count
                     continue
-            except RuntimeError:  # uvloop's way to say that the socket is gone (MagicStack/uvloop#506)
-                member.failed()
             member.hold(entries, now)
-            behind.append(member)
-        return behind
+        return written

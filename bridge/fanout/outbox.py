@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Any
 
-from bridge.core.limits import MAX_GAP_DEVICES
 from bridge.core.telemetry import Kind
+from bridge.fanout.gap import Gap
+from bridge.fanout.ranking import Claim, Ranking
+from bridge.fanout.rendering import Entry
 
 
 class Policy(StrEnum):
     """What happens to a message that finds the outbox full."""
 
     LATEST = "latest"
-    """Positions conflate per device as soon as they queue; when full the oldest message is dropped."""
+    """Positions conflate per device as soon as they queue; when full, as DROP_OLDEST."""
     DROP_OLDEST = "drop-oldest"
+    """The oldest message of the device that holds the most makes room."""
     DROP_NEWEST = "drop-newest"
     DISCONNECT = "disconnect"
 
@@ -40,113 +42,165 @@ class OutboxLimits:
     policy: Policy
 
 
-class Gap:
-    """What one socket has missed since it was last told: the ``gap`` event in the making.
+class _Waiting:
+    """One message that waits, and the next one of its device."""
 
-    At most MAX_GAP_DEVICES devices are counted by name; the totals hold all. ``incomplete`` says that more
-    was lost than could be counted by device, some of it perhaps this socket's.
-    """
+    __slots__ = ("entry", "next", "number")
 
-    __slots__ = ("conflated", "devices", "dropped", "incomplete", "since")
-
-    def __init__(self, since: float) -> None:
-        self.since = since
-        self.dropped = 0
-        self.conflated = 0
-        self.devices: Counter[str] = Counter()
-        self.incomplete = False
-
-    def __bool__(self) -> bool:
-        return bool(self.dropped or self.conflated or self.incomplete)
-
-    def note(self, device_id: str, *, dropped: int = 0, conflated: int = 0) -> None:
-        self.dropped += dropped
-        self.conflated += conflated
-        if device_id in self.devices or len(self.devices) < MAX_GAP_DEVICES:
-            self.devices[device_id] += dropped + conflated
-
-    def data(self, since_text: str) -> Mapping[str, Any]:
-        """The ``data`` of the event; ``since_text`` is ``since`` as RFC 3339."""
-        data = {
-            "count": self.dropped + self.conflated,
-            "dropped": self.dropped,
-            "conflated": self.conflated,
-            "devices": dict(self.devices),
-            "since": since_text,
-        }
-        return {**data, "incomplete": True} if self.incomplete else data
+    def __init__(self, entry: Entry, number: int) -> None:
+        self.entry = entry
+        self.number = number
+        self.next: _Waiting | None = None
 
 
-class _Entry:
-    __slots__ = ("device_id", "frame")
+class _Share:
+    """What one device holds of the outbox: never nothing."""
 
-    def __init__(self, device_id: str, frame: bytes) -> None:
-        self.device_id = device_id
-        self.frame = frame
+    __slots__ = ("frame_bytes", "messages", "newest", "oldest")
+
+    def __init__(self, waiting: _Waiting) -> None:
+        self.oldest = self.newest = waiting
+        self.messages = 1
+        self.frame_bytes = len(waiting.entry.frame)
+
+
+def _by_messages(device_id: str, share: _Share, more: int) -> Claim:
+    return (-share.messages - more, share.oldest.number, device_id)
+
+
+def _by_bytes(device_id: str, share: _Share, more: int) -> Claim:
+    return (-share.frame_bytes - more, share.oldest.number, device_id)
+
+
+_Measure = Callable[[str, _Share, int], Claim]
 
 
 class Outbox:
-    """Frames that wait for one socket, in the order in which they will be written.
+    """Messages that wait for one socket, in the order in which they will be written.
 
     ``offer`` never blocks and never lets the bound be passed. A single frame larger than the bound in
     bytes is dropped, whatever the policy. Losses are noted in ``gap``.
+
+    Devices are treated fairly: what has to go is the oldest message of the device that holds the most, in
+    messages or in bytes, whichever is full, the new one counted with those of its device that wait; of several the
+    one whose oldest message is the oldest. To find it costs the logarithm of the number of devices, and nothing
+    while nothing has to go.
     """
 
-    __slots__ = ("_entries", "_latest", "_limits", "frame_bytes", "gap", "peak")
+    __slots__ = ("_limits", "_numbers", "_rankings", "_shares", "_waiting", "frame_bytes", "gap", "peak")
 
     def __init__(self, limits: OutboxLimits, now: float) -> None:
         """``now`` is wall-clock: the moment from which a gap will count."""
         self._limits = limits
-        self._entries: deque[_Entry] = deque()
-        self._latest: dict[str, _Entry] = {}
+        self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
+        self._shares: dict[str, _Share] = {}
+        self._rankings: dict[_Measure, Ranking[_Share]] = {}
+        self._numbers = 0
         self.frame_bytes = 0
         self.peak = 0
         self.gap = Gap(now)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._waiting)
 
-    def offer(self, device_id: str, kind: Kind, frame: bytes) -> Outcome:
+    def offer(self, entry: Entry) -> Outcome:
         """Queue one message, or what the policy says; OVERFLOWED means that the socket is to be closed."""
-        limits = self._limits
-        if len(frame) > limits.frame_bytes:
-            self.gap.note(device_id, dropped=1)
+        limits, size = self._limits, len(entry.frame)
+        if size > limits.frame_bytes:
+            self.gap.note(entry.device_id, dropped=1)
             return Outcome.DROPPED
-        if limits.policy is Policy.LATEST and kind is Kind.POSITION:
-            waiting = self._latest.get(device_id)
-            if waiting is not None and self.frame_bytes - len(waiting.frame) + len(frame) <= limits.frame_bytes:
-                self.frame_bytes += len(frame) - len(waiting.frame)
-                waiting.frame = frame
-                self.gap.note(device_id, conflated=1)
-                return Outcome.CONFLATED
+        if limits.policy is Policy.LATEST and entry.kind is Kind.POSITION and self._conflate(entry, size):
+            self.gap.note(entry.device_id, conflated=1)
+            return Outcome.CONFLATED
         outcome = Outcome.QUEUED
-        while len(self._entries) >= limits.messages or self.frame_bytes + len(frame) > limits.frame_bytes:
+        while (many := len(self._waiting) >= limits.messages) or self.frame_bytes + size > limits.frame_bytes:
             if limits.policy is Policy.DISCONNECT:
                 return Outcome.OVERFLOWED
-            outcome = Outcome.DROPPED
             if limits.policy is Policy.DROP_NEWEST:
-                self.gap.note(device_id, dropped=1)
-                return outcome
-            self.gap.note(self._pop().device_id, dropped=1)
-        entry = _Entry(device_id, frame)
-        self._entries.append(entry)
-        self.frame_bytes += len(frame)
-        self.peak = max(self.peak, len(self._entries))
-        if kind is Kind.POSITION:
-            self._latest[device_id] = entry
-        else:
-            # A later position must not overtake this message: it starts an entry of its own.
-            self._latest.pop(device_id, None)
+                self.gap.note(entry.device_id, dropped=1)
+                return Outcome.DROPPED
+            if many:
+                self._drop_one(_by_messages, 1, entry.device_id)
+            else:
+                self._drop_one(_by_bytes, size, entry.device_id)
+            outcome = Outcome.DROPPED
+        self._append(entry, size)
+        self.peak = max(self.peak, len(self._waiting))
         return outcome
+
+    def _conflate(self, entry: Entry, size: int) -> bool:
+        """Let a position take the place of the last one of its device that waits, or drop it as the older of the two.
+
+        A later message of another kind stands between them: a position must not overtake it.
+        """
+        share = self._shares.get(entry.device_id)
+        if share is None or share.newest.entry.kind is not Kind.POSITION:
+            return False
+        waiting = share.newest.entry
+        if entry.taken_at < waiting.taken_at:
+            return True
+        grown = size - len(waiting.frame)
+        if self.frame_bytes + grown > self._limits.frame_bytes:
+            return False
+        share.newest.entry = entry
+        share.frame_bytes += grown
+        self.frame_bytes += grown
+        self._grown(entry.device_id)
+        return True
+
+    def _append(self, entry: Entry, size: int) -> None:
+        self._numbers += 1
+        waiting = self._waiting[self._numbers] = _Waiting(entry, self._numbers)
+        self.frame_bytes += size
+        share = self._shares.get(entry.device_id)
+        if share is None:
+            share = self._shares[entry.device_id] = _Share(waiting)
+        else:
+            share.newest.next = share.newest = waiting
+            share.messages += 1
+            share.frame_bytes += size
+        self._grown(entry.device_id)
+
+    def _drop_one(self, measure: _Measure, more: int, device_id: str) -> None:
+        """Drop the oldest message of the device that holds the most, where one of ``device_id`` has come."""
+        ranking = self._rankings.get(measure)
+        if ranking is None:
+            ranking = self._rankings[measure] = Ranking(self._shares, measure)
+        dropped = ranking.first(device_id, more)
+        self._pop(dropped)
+        self.gap.note(dropped, dropped=1)
+
+    def _grown(self, device_id: str) -> None:
+        for ranking in self._rankings.values():
+            ranking.grown(device_id)
+
+    def _pop(self, device_id: str) -> Entry:
+        """Take out the oldest message of a device."""
+        share = self._shares[device_id]
+        waiting = share.oldest
+        del self._waiting[waiting.number]
+        size = len(waiting.entry.frame)
+        self.frame_bytes -= size
+        if waiting.next is None:
+            del self._shares[device_id]
+        else:
+            share.oldest = waiting.next
+            share.messages -= 1
+            share.frame_bytes -= size
+        return waiting.entry
+
+    # --- what the socket takes ----------------------------------------------------------------------------
 
     def take(self, max_bytes: int) -> list[bytes]:
         """The next frames to write, ``max_bytes`` in all or one frame, whichever is more."""
         frames: list[bytes] = []
         size = 0
-        while self._entries and (not frames or size + len(self._entries[0].frame) <= max_bytes):
-            frame = self._pop().frame
-            frames.append(frame)
-            size += len(frame)
+        while self._waiting:
+            entry = next(iter(self._waiting.values())).entry
+            if frames and size + len(entry.frame) > max_bytes:
+                break
+            frames.append(self._pop(entry.device_id).frame)
+            size += len(entry.frame)
         return frames
 
     def retain(self, wanted: Callable[[str], object]) -> None:
@@ -154,15 +208,8 @@ class Outbox:
 
         No loss, since nobody is to have it: it is not counted. The totals of a gap stay.
         """
-        self._entries = deque(entry for entry in self._entries if wanted(entry.device_id))
-        self._latest = {device_id: entry for device_id, entry in self._latest.items() if wanted(device_id)}
-        self.frame_bytes = sum(len(entry.frame) for entry in self._entries)
+        for device_id in [name for name in self._shares if not wanted(name)]:
+            while device_id in self._shares:
+                self._pop(device_id)
         for device_id in [name for name in self.gap.devices if not wanted(name)]:
             del self.gap.devices[device_id]
-
-    def _pop(self) -> _Entry:
-        entry = self._entries.popleft()
-        self.frame_bytes -= len(entry.frame)
-        if self._latest.get(entry.device_id) is entry:
-            del self._latest[entry.device_id]
-        return entry

@@ -29,6 +29,7 @@ class PatternIndex:
         return len(self._prefixes) + len(self._others)
 
     def add(self, pattern: str, cohort: Cohort) -> None:
+        """From now on ``cohort`` wants what ``pattern`` covers."""
         prefix = _prefix(pattern)
         self.version += 1
         if prefix is None:

@@ -16,9 +16,11 @@ class Routing:
     ``routes`` is for the broker's inner loop: an entry counts while its version is ``patterns.version``.
     """
 
-    __slots__ = ("exact", "patterns", "routes")
+    __slots__ = ("_max_routes", "exact", "patterns", "routes")
 
-    def __init__(self) -> None:
+    def __init__(self, max_routes: int = MAX_KNOWN_DEVICES) -> None:
+        """``max_routes`` are remembered, wanted or not; when there are more, all are forgotten."""
+        self._max_routes = max_routes
         self.exact: dict[str, dict[Cohort, None]] = {}
         self.patterns = PatternIndex()
         self.routes: dict[str, Route] = {}
@@ -29,7 +31,7 @@ class Routing:
 
     def add(self, cohort: Cohort) -> None:
         """From now on ``cohort`` wants what its selectors cover."""
-        for selector in cohort.selectors:
+        for selector in cohort.selection.device_ids:
             if "*" in selector:
                 self.patterns.add(selector, cohort)
             else:
@@ -38,7 +40,7 @@ class Routing:
 
     def discard(self, cohort: Cohort) -> None:
         """Undo one ``add``."""
-        for selector in cohort.selectors:
+        for selector in cohort.selection.device_ids:
             if "*" in selector:
                 self.patterns.discard(selector, cohort)
                 if not self.patterns:
@@ -56,7 +58,7 @@ class Routing:
             return route[1]
         cohorts = dict(self.exact.get(device_id, ()))
         self.patterns.collect(device_id, cohorts)
-        if len(self.routes) >= MAX_KNOWN_DEVICES:
+        if len(self.routes) >= self._max_routes:
             self.routes.clear()
         found = tuple(cohorts)
         self.routes[device_id] = (self.patterns.version, found)

@@ -19,21 +19,30 @@ from bridge.core.telemetry import Telemetry, UpstreamState
 
 
 class Receiver(Protocol):
-    """What stands on the loop's side of the door. None of these may block or raise."""
+    """What the handoff delivers to, on the loop. None of these may block or raise."""
 
-    def publish(self, batch: Sequence[Telemetry]) -> None: ...
-    def lost(self, counts: Mapping[str, int], others: int) -> None: ...
-    def upstream(self, state: UpstreamState) -> None: ...
+    def publish(self, batch: Sequence[Telemetry]) -> None:
+        """Messages in the order in which they arrived."""
+
+    def lost(self, counts: Mapping[str, int], others: int) -> None:
+        """Messages were dropped: by device, and those that could not be counted by device."""
+
+    def upstream(self, state: UpstreamState) -> None:
+        """The link to the MQTT broker came up or went down."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandoffStatistics:
-    """``waiting`` and ``peak`` in messages, now and at most; ``dropped`` in messages since start."""
+    """``waiting`` and ``peak`` in messages, now and at most; ``dropped`` in messages since start.
+
+    ``waiting_bytes`` are those of the payloads that wait now.
+    """
 
     waiting: int
     limit: int
     peak: int
     dropped: int
+    waiting_bytes: int
 
 
 class Handoff:
@@ -41,7 +50,7 @@ class Handoff:
     HANDOFF_LOST_DEVICES devices by device.
 
     ``put`` and ``signal`` are for the thread, everything else is for the loop. After ``close`` both
-    return at once and do nothing, so a thread that is still running harms nobody.
+    return at once and do nothing, so a thread that is still running does no harm.
     """
 
     def __init__(
@@ -109,8 +118,9 @@ class Handoff:
             self._wake()
 
     def statistics(self) -> HandoffStatistics:
+        """A snapshot; from any thread."""
         with self._lock:
-            return HandoffStatistics(self._messages, self._max_messages, self._peak, self._dropped)
+            return HandoffStatistics(self._messages, self._max_messages, self._peak, self._dropped, self._bytes)
 
     def _drop_oldest(self) -> None:
         batch, size = self._batches.popleft()

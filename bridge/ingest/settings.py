@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from bridge.core.addresses import parse_mqtt_url
-from bridge.core.setting_types import (
-    Names,
-    check_topic_filters,
-    none_if_empty,
-    split_list,
-)
+from bridge.core.setting_types import Names, OptionalPath, check_topic_filters
+
+
+def _check_mqtt_url(value: SecretStr) -> SecretStr:
+    parse_mqtt_url(value.get_secret_value())
+    return value
 
 
 class IngestSettings(BaseSettings):
     """The part of ``Settings`` that this wing owns."""
 
-    mqtt_url: SecretStr = Field(
+    mqtt_url: Annotated[SecretStr, AfterValidator(_check_mqtt_url)] = Field(
         SecretStr("mqtt://localhost:1883"),
         description="The MQTT broker: mqtt:// or mqtts://, [user:password@]host[:port]. `embedded` starts one in this "
         "process (loopback only, no passwords, for trying out).",
@@ -31,9 +30,9 @@ class IngestSettings(BaseSettings):
     mqtt_client_id: str = Field(
         "", max_length=128, description="MQTT client id; empty makes telemetry-bridge- with a random end."
     )
-    mqtt_qos: Literal[0, 1] = Field(0, description="Highest QoS asked for. 1 costs one PUBACK per message.")
+    mqtt_qos: int = Field(0, ge=0, le=1, description="Highest QoS asked for. 1 costs one PUBACK per message.")
     mqtt_version: Literal["5", "3.1.1"] = Field("5", description="MQTT protocol version to speak.")
-    mqtt_ca_file: Path | None = Field(
+    mqtt_ca_file: OptionalPath = Field(
         None, description="PEM file with the authority that signed the broker's certificate, if it is a private one."
     )
     decoder: Literal["auto"] = Field("auto", description="How payloads are read; `auto` takes any JSON.")
@@ -46,29 +45,9 @@ class IngestSettings(BaseSettings):
     )
     position_pointers: Names = Field(
         ("/data/LAT", "/position/latitude", "/location/latitude", "/position.latitude", "/lat", "/latitude"),
-        description="JSON pointers; a message in which one finds a number is a position: a newer one may replace it.",
+        description="JSON pointers to latitudes, for formats that are not known by their shape; the longitude and the "
+        "rest are looked for beside it. A message with a valid fix is a position: a newer one may replace it.",
     )
     max_payload_bytes: int = Field(
         128 * 1024, ge=1, le=16 * 1024 * 1024, description="Largest MQTT payload that is passed on, in bytes."
     )
-
-    @field_validator("mqtt_topics", "device_id_pointers", "position_pointers", mode="before")
-    @classmethod
-    def _ingest_lists(cls, value: object) -> object:
-        return split_list(value) if isinstance(value, str) else value
-
-    @field_validator("mqtt_ca_file", mode="before")
-    @classmethod
-    def _ingest_unset(cls, value: object) -> object:
-        return none_if_empty(value)
-
-    @field_validator("mqtt_qos", mode="before")
-    @classmethod
-    def _number(cls, value: object) -> object:
-        return int(value) if isinstance(value, str) and value in ("0", "1") else value
-
-    @field_validator("mqtt_url")
-    @classmethod
-    def _mqtt(cls, value: SecretStr) -> SecretStr:
-        parse_mqtt_url(value.get_secret_value())
-        return value

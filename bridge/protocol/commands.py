@@ -26,11 +26,15 @@ class SubscribeData(_Strict):
 
 
 class UnsubscribeData(_Strict):
+    """``*`` takes back ``*``."""
+
     device_ids: list[str] = []
     groups: list[str] = []
 
 
 class AuthenticateData(_Strict):
+    """The first token of a stream, or the next one."""
+
     token: Annotated[SecretStr, Field(max_length=MAX_TOKEN_BYTES)]
 
 
@@ -39,30 +43,40 @@ class NoData(_Strict):
 
 
 class Subscribe(_Strict):
+    """Select these as well."""
+
     action: Literal["subscribe"]
     ref: _Ref = None
     data: SubscribeData
 
 
 class Unsubscribe(_Strict):
+    """Select these no longer."""
+
     action: Literal["unsubscribe"]
     ref: _Ref = None
     data: UnsubscribeData
 
 
 class Authenticate(_Strict):
+    """Present a token."""
+
     action: Literal["authenticate"]
     ref: _Ref = None
     data: AuthenticateData
 
 
 class Info(_Strict):
+    """Ask what the server knows of this stream."""
+
     action: Literal["info"]
     ref: _Ref = None
     data: NoData = NoData()
 
 
 class Ping(_Strict):
+    """Ask for a pong."""
+
     action: Literal["ping"]
     ref: _Ref = None
     data: NoData = NoData()

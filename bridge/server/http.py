@@ -1,4 +1,4 @@
-"""What the routes of ``share`` have in common: answers, refusals, bodies and addresses."""
+"""What all HTTP calls have in common: answers, refusals, bodies and addresses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 def answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A JSON answer that nobody may keep."""
+    """A JSON answer that no cache may keep."""
     return web.Response(
         body=orjson.dumps(body),
         status=status,
@@ -46,38 +46,39 @@ class Problem(Exception):
         super().__init__(code)
 
     def response(self) -> web.Response:
+        """The answer to the request."""
         return answer({"code": self.code, "message": self.message, **self.extra}, self.status, self.headers)
 
     @classmethod
     def storage(cls) -> Self:
-        """The database has not taken a change, or not answered. As far as this server knows nothing was done."""
+        """The database has not stored a change, or not answered. As far as this server knows nothing was done."""
         return cls(
-            503, "storage_unavailable", "the database did not take it; look what there is, and try again",
+            503, "storage_unavailable", "the database did not store it; check what there is, and try again",
             headers={"Retry-After": "5"},
         )  # fmt: skip
 
 
-async def read_body(request: web.Request, max_bytes: int) -> bytes:
+async def read_body(request: web.Request, max_bytes: int, seconds: float = BODY_SECONDS) -> bytes:
     """The whole body.
 
-    Problem 413 when it is longer than ``max_bytes``, 408 when it takes BODY_SECONDS, 400 when it breaks off or is not
-    what its headers say, 415 when it is compressed: nothing here is worth that.
+    Problem 413 when it is longer than ``max_bytes``, 408 when it takes more than ``seconds``, 400 when it breaks off or
+    is not what its headers say, 415 when it is compressed: nothing here is worth that.
     """
     if "Content-Encoding" in request.headers:
         raise Problem(415, "unsupported_media_type", "send the body as it is, without Content-Encoding")
-    too_long = Problem(413, "too_large", f"a body may have at most {max_bytes} bytes")
+    too_long = Problem(413, "too_large", f"the body is larger than {max_bytes} bytes")
     if (request.content_length or 0) > max_bytes:
         raise too_long
     data = b""
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.content.iter_any():
                 data += chunk
                 if len(data) > max_bytes:
                     raise too_long
     except TimeoutError:
         _end_after_answer(request)
-        raise Problem(408, "too_slow", f"the body did not arrive within {BODY_SECONDS:g} s") from None
+        raise Problem(408, "too_slow", f"the body did not arrive within {seconds:g} s") from None
     except (ConnectionError, web.RequestPayloadError):  # gone, or such as a gzip that is none: no bug of ours
         _end_after_answer(request)
         raise Problem(400, "invalid_request", "the body cannot be read") from None

@@ -1,4 +1,4 @@
-"""Opening the listening sockets to the world, and closing them so that nobody is left hanging."""
+"""Listeners opened, and drained: every stream gets its Close frame, and nothing keeps the process from ending."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from bridge.core.limits import CLOSE_SECONDS, LISTEN_BACKLOG, REQUEST_HEAD_SECONDS
+from bridge.core.limits import CLOSE_SECONDS, LISTEN_BACKLOG
 from bridge.ingest.handoff import Handoff
 from bridge.ingest.mqtt import Consumer
 from bridge.protocol.closing import CloseReason
+from bridge.server.limits import ServerLimits
 from bridge.server.listener import FileShortage, SilentConnections
-from bridge.stream.hub import Hub
+from bridge.stream.service import StreamService
 
 log = logging.getLogger("bridge.server.lifecycle")
 http_log = logging.getLogger("bridge.http")
@@ -26,8 +29,6 @@ http_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc
 """What aiohttp has to say, but for requests that are no HTTP. They are answered with 400 and are their senders'
 fault; aiohttp would log an ERROR with a traceback for each, and quote the beginning of the URL."""
 
-KEEPALIVE_SECONDS: Final = 15.0
-"""How long an HTTP connection may wait for its next request; aiohttp's 75 s holds files for nothing."""
 ACCEPTS_PER_TURN: Final = 16
 """Connections that asyncio accepts in one turn of its loop: it takes its ``backlog`` for that too; uvloop does not.
 
@@ -38,73 +39,77 @@ _LOOK_SECONDS: Final = 0.05
 _RESERVE_SECONDS: Final = 1.0
 """Of the time for draining, what is kept for aborting the rest and cleaning up; half of it when it is short."""
 
-Door = list[asyncio.Server]
+Listeners = list[asyncio.Server]
 
 
-async def open_door(
-    stack: AsyncExitStack, app: web.Application, sockets: Iterable[socket.socket], tls: ssl.SSLContext | None
-) -> Door:
-    """Serve ``app`` on bound ``sockets`` until ``stack`` unwinds."""
+async def open_listeners(
+    stack: AsyncExitStack,
+    app: web.Application,
+    sockets: Iterable[socket.socket],
+    tls: ssl.SSLContext | None,
+    limits: ServerLimits,
+) -> Listeners:
+    """Serve ``app`` on bound ``sockets`` until ``stack`` unwinds. ``app`` must not have been started."""
     loop = asyncio.get_running_loop()
     # aiohttp's own access log prints the query string, and with it every ?token=.
     runner = web.AppRunner(
         app,
         logger=http_log,
         access_log=None,
-        keepalive_timeout=KEEPALIVE_SECONDS,
+        keepalive_timeout=limits.keepalive_seconds,
         shutdown_timeout=CLOSE_SECONDS,
         auto_decompress=False,  # 200 KB of gzip would hold the loop for a second, whatever the path
     )
-    shortage = FileShortage(loop.time)
+    shortage = FileShortage(time.monotonic, limits.few_files)
     if loop.get_exception_handler() is None:
         loop.set_exception_handler(shortage.handle)
         stack.callback(loop.set_exception_handler, None)
-    silent = SilentConnections(lambda: _protocol(runner), loop, shortage.accepted)
-    app.on_response_prepare.append(silent.heard)
+    silent = SilentConnections(shortage, limits, clock=time.monotonic, call_later=loop.call_later)
+    app.middlewares.append(silent.heard)
     app.on_response_prepare.append(_keep_nothing)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    stack.callback(silent.close)
-    options: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": REQUEST_HEAD_SECONDS} if tls else {}
-    door = []
+    assert runner.server is not None  # made by setup()
+    make_protocol = partial(silent.protocol, runner.server)
+    options: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": limits.request_head_seconds} if tls else {}
+    listeners = []
     for sock in sockets:
-        server = await loop.create_server(silent.protocol, sock=sock, backlog=ACCEPTS_PER_TURN, **options)
+        server = await loop.create_server(make_protocol, sock=sock, backlog=ACCEPTS_PER_TURN, **options)
         sock.listen(LISTEN_BACKLOG)
         stack.callback(server.close)
-        door.append(server)
-    return door
+        listeners.append(server)
+    return listeners
 
 
 async def _keep_nothing(_request: web.Request, response: web.StreamResponse) -> None:
-    """No answer is for a cache unless it says so, refusals by aiohttp itself included."""
+    """No cache may keep an answer that does not allow it, refusals by aiohttp itself included."""
     response.headers.setdefault("Cache-Control", "no-store")
 
 
-def _protocol(runner: web.AppRunner) -> asyncio.Protocol:
-    assert runner.server is not None
-    return runner.server()
-
-
-async def drain(hub: Hub, consumer: Consumer, handoff: Handoff, doors: Sequence[Door], drain_seconds: float) -> None:
+async def drain(
+    streaming: StreamService,
+    consumer: Consumer,
+    handoff: Handoff,
+    listeners: Iterable[asyncio.Server],
+    drain_seconds: float,
+) -> None:
     """Unready at once; no new connections; the consumer ends; 1001 to all together; then abort the rest.
 
     Takes ``drain_seconds`` at most, whatever a client does.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + drain_seconds - min(_RESERVE_SECONDS, drain_seconds / 2)
-    hub.admission.draining = True
-    for door in doors:
-        for server in door:
-            server.close()
+    streams = streaming.streams
+    streaming.admission.draining = True
+    for server in listeners:
+        server.close()
     await loop.run_in_executor(None, consumer.stop)
     handoff.close()
-    log.info("Draining: %d streams are told to go", len(hub.streams))
-    for stream in list(hub.streams):
-        stream.close(CloseReason.DRAINING)
-    while hub.streams and loop.time() < deadline:  # noqa: ASYNC110 - the end of 10,000 streams is no single event
+    log.info("Draining: closing %d streams", len(streams))
+    streams.close(CloseReason.DRAINING)
+    while streams and loop.time() < deadline:  # noqa: ASYNC110 - the end of 10,000 streams is no single event
         await asyncio.sleep(_LOOK_SECONDS)
-    for stream in list(hub.streams):
-        stream.abort()
+    streams.abort()
     await asyncio.sleep(0)
 
 

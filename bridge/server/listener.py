@@ -1,4 +1,4 @@
-"""Listening sockets, the connections that never say what they want, and the files that run out."""
+"""Listening sockets, connections that never send a request, and files that run out."""
 
 from __future__ import annotations
 
@@ -8,27 +8,24 @@ import logging
 import resource
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from bridge.core.errors import StartError
-from bridge.core.limits import NOTSENT_LOWAT_BYTES, REQUEST_HEAD_SECONDS, WRITE_SECONDS
+from bridge.core.limits import NOTSENT_LOWAT_BYTES, WRITE_SECONDS
+from bridge.core.rates import Episodes
+from bridge.core.timeouts import Timeouts
+from bridge.core.times import Timer
+from bridge.server.limits import ServerLimits
 
 log = logging.getLogger("bridge.server.listener")
 
-_SWEEP_SECONDS: Final = 1.0
-MAX_SILENT: Final = 4096
-"""Connections without a complete request head; the oldest makes room for the next. A TLS handshake is not counted:
-it has a time-out of its own, and the limit of open files."""
 FILES_RESERVE: Final = 128
 """Files beside the sockets of streams: listeners, log, MQTT, the loop's own, and requests that are no stream."""
-FEW_FILES: Final = 16
-"""So few files left are told: accept() fails next."""
-SHORTAGE_SECONDS: Final = 60.0
-"""Between two lines about the same shortage."""
 
 
 def bind(host: str, port: int, setting: str) -> list[socket.socket]:
@@ -67,7 +64,7 @@ def _tune(sock: socket.socket) -> None:
 
 
 def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """StartError when the files cannot be used."""
+    """A server's context with this certificate. StartError when the files cannot be used."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(cert, key)
@@ -94,38 +91,40 @@ def raise_file_limit(max_connections: int) -> None:
 
 
 class FileShortage:
-    """Tells that files run out: one line a minute, however many connections cannot be accepted.
+    """Warns that files run out: one line a minute, however many connections cannot be accepted.
 
-    asyncio says so with a traceback a second; uvloop takes such connections and drops them without a
-    word (libuv keeps one file for that), so the shortage is seen by the number of an accepted socket:
-    the kernel always gives the lowest that is free.
+    asyncio reports it with a traceback a second; uvloop accepts such connections and drops them without a word (libuv
+    keeps one file for that), so the number of an accepted socket shows the shortage: the kernel always gives the
+    lowest that is free.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """``clock`` is monotonic."""
+    def __init__(self, clock: Callable[[], float], few_files: int) -> None:
+        """``clock`` is monotonic; ``few_files`` as in ``ServerLimits``."""
         self._clock = clock
-        self._quiet_until = float("-inf")
+        self._few_files = few_files
+        self._failures = 0
+        self._episodes = Episodes()
 
     def accepted(self, descriptor: int) -> None:
-        """A connection was accepted with this descriptor."""
+        """Look at the descriptor of a connection that was accepted."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if limit != resource.RLIM_INFINITY and descriptor >= limit - FEW_FILES:
-            self._tell(limit)
+        if limit != resource.RLIM_INFINITY and descriptor >= limit - self._few_files:
+            self._warn(limit)
 
     def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An exception handler of the loop: a shortage is told here, all else by the loop's own handler."""
+        """The loop's exception handler: warn of a shortage, leave the rest to the loop's default."""
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            self._tell(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+            self._warn(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         else:
             loop.default_exception_handler(context)
 
-    def _tell(self, limit: int) -> None:
-        if self._clock() >= self._quiet_until:
-            self._quiet_until = self._clock() + SHORTAGE_SECONDS
+    def _warn(self, limit: int) -> None:
+        self._failures += 1
+        if self._episodes.due("files", self._failures, self._clock()):
             log.warning(
-                "Hardly any of the %d files that this process may open is left: new connections fail. Raise the limit "
-                "(ulimit -n, LimitNOFILE=, nofile) or lower BRIDGE_MAX_CONNECTIONS",
+                "Almost all of the %d files that this process may open are in use: new connections fail. Raise the "
+                "limit (ulimit -n, LimitNOFILE=, nofile) or lower BRIDGE_MAX_CONNECTIONS",
                 limit,
             )
 
@@ -141,59 +140,59 @@ class _Opening(asyncio.Protocol):
 
 
 class SilentConnections:
-    """Connections that have not sent a complete request head: aborted after REQUEST_HEAD_SECONDS.
+    """Connections that have not sent a complete request head: aborted after ``request_head_seconds``.
 
-    aiohttp waits for the first head without limit, so a thousand idle connections would cost a thousand
-    files for ever (Slowloris). The time begins when the connection stands: a protocol has no transport
-    during the TLS handshake, so there would be nothing to abort.
+    aiohttp waits for the first head without limit, so a thousand idle connections would cost a thousand files for ever
+    (Slowloris). The time begins when the connection stands: a protocol has no transport during the TLS handshake, so
+    there would be nothing to abort. It ends when the first request reaches the application, whatever it asks for;
+    from then on the connection is forgotten, and so is one whose transport another protocol has taken over.
     """
 
     def __init__(
-        self, server: Callable[[], Any], loop: asyncio.AbstractEventLoop, accepted: Callable[[int], None]
+        self,
+        shortage: FileShortage,
+        limits: ServerLimits,
+        *,
+        clock: Callable[[], float],
+        call_later: Callable[[float, Callable[[], object]], Timer],
     ) -> None:
-        """``server`` makes an HTTP protocol; ``accepted`` is told the descriptor of each connection."""
-        self._server = server
-        self._loop = loop
-        self._accepted = accepted
-        self._since: dict[Any, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self.aborted = 0
+        """``clock`` is monotonic."""
+        self._shortage = shortage
+        self._most = limits.silent_connections
+        self._waiting: Timeouts[Any] = Timeouts(
+            limits.request_head_seconds, self._abort, monotonic=clock, call_later=call_later
+        )
 
-    def protocol(self) -> asyncio.Protocol:
-        """The protocol for one more connection: what ``create_server`` calls."""
-        return _Opening(self._opened)
+    def __len__(self) -> int:
+        return len(self._waiting)
 
-    def _opened(self, transport: asyncio.Transport) -> None:
+    def protocol(self, make_http: Callable[[], Any]) -> asyncio.Protocol:
+        """The protocol for one more connection: what ``create_server`` calls. ``make_http`` makes aiohttp's for it."""
+        return _Opening(lambda transport: self._opened(transport, make_http()))
+
+    def _opened(self, transport: asyncio.Transport, protocol: Any) -> None:
         sock = transport.get_extra_info("socket")
         if sock is not None:
-            self._accepted(sock.fileno())
-        protocol = self._server()
+            self._shortage.accepted(sock.fileno())
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
-        self._since[protocol] = self._loop.time()
-        if len(self._since) > MAX_SILENT:
-            self._abort(next(iter(self._since)))
-        if self._timer is None:
-            self._timer = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+        self._waiting.add(protocol)
+        if len(self._waiting) > self._most:
+            oldest = next(iter(self._waiting))
+            self._waiting.discard(oldest)
+            self._abort(oldest)
 
-    async def heard(self, request: web.BaseRequest, _response: web.StreamResponse) -> None:
-        """An ``on_response_prepare`` signal: this one has asked for something."""
-        self._since.pop(request.protocol, None)
+    @web.middleware
+    def heard(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+        """A middleware: the head of this request is complete. It runs before every handler, that of a 404 included.
 
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        Not a coroutine: that would be one more for as long as the handler runs.
+        """
+        self._waiting.discard(request.protocol)
+        return handler(request)
 
-    def _sweep(self) -> None:
-        too_old = self._loop.time() - REQUEST_HEAD_SECONDS
-        for protocol, since in list(self._since.items()):
-            if since > too_old:
-                break
-            self._abort(protocol)
-        self._timer = self._loop.call_later(_SWEEP_SECONDS, self._sweep) if self._since else None
-
-    def _abort(self, protocol: Any) -> None:
-        del self._since[protocol]
-        if protocol.transport is not None:  # None: it has gone by itself
-            self.aborted += 1
-            protocol.transport.abort()
+    @staticmethod
+    def _abort(protocol: Any) -> None:
+        transport = protocol.transport  # None: it has gone by itself
+        if transport is not None and transport.get_protocol() is protocol:
+            transport.abort()

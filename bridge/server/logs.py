@@ -9,11 +9,11 @@ import select
 import sys
 import threading
 from collections import deque
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from bridge.access.redaction import redact
 from bridge.core.limits import LOG_RECORDS
+from bridge.core.times import timestamp
 
 WRITE_EVERY_SECONDS: Final = 0.05
 """Longest time that a line waits for company."""
@@ -53,11 +53,12 @@ class BoundedHandler(logging.Handler):
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-11-20T10:30:00.123Z WARNING bridge.session: …`` on one line, control characters escaped."""
+    """``2026-11-20T10:30:00.123Z WARNING bridge.stream.session: …`` on one line, control characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return f"{at} {record.levelname} {record.name}: {_clean(record.getMessage())}{self._trace(record)}"
+        """The whole text of one record."""
+        text = _clean(record.getMessage()) + self._trace(record)
+        return f"{timestamp(record.created)} {record.levelname} {record.name}: {text}"
 
     def _trace(self, record: logging.LogRecord) -> str:
         """Line by line: what an exception says may come from a stranger, and must not look like a line of ours."""
@@ -70,8 +71,9 @@ class JsonFormatter(TextFormatter):
     """One JSON object per line: ``at``, ``level``, ``logger``, ``message`` and, for a bug, ``traceback``."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The object."""
         line = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "at": timestamp(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": _clean(record.getMessage()),
@@ -104,6 +106,7 @@ class Logs:
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
 
     def start(self) -> None:
+        """From now on every logger writes here."""
         root = logging.getLogger()
         root.handlers[:] = [self._handler]
         root.setLevel(self._level)

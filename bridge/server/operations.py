@@ -6,33 +6,34 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from bridge.ingest.handoff import HandoffStatistics
 from bridge.ingest.mqtt import ConsumerStatistics
-from bridge.stream.hub import Hub
+from bridge.server.http import answer
+from bridge.stream.service import StreamService
 
 
 class Operations:
-    """The operator's view of one process. Reads snapshots only; asks nobody to wait."""
+    """The operator's view of one process. Reads snapshots only, and never waits."""
 
     def __init__(
         self,
-        hub: Hub,
+        streaming: StreamService,
         consumer: Callable[[], ConsumerStatistics],
         handoff: Callable[[], HandoffStatistics],
         log_lines_dropped: Callable[[], int],
         shares: Callable[[], Mapping[str, int]] | None = None,
     ) -> None:
         """``shares`` are the counts of share links, None where there are none."""
-        self._hub = hub
+        self._streaming = streaming
         self._consumer = consumer
         self._handoff = handoff
         self._log_lines_dropped = log_lines_dropped
         self._shares = shares
 
     def routes(self) -> list[web.RouteDef]:
+        """The three calls."""
         return [
             web.get("/healthz", self.healthz),
             web.get("/readyz", self.readyz),
@@ -41,18 +42,18 @@ class Operations:
 
     async def healthz(self, _request: web.Request) -> web.Response:
         """200 while the event loop turns."""
-        return _json({"status": "alive"})
+        return answer({"status": "alive"})
 
     async def readyz(self, _request: web.Request) -> web.Response:
         """200 while telemetry can arrive and be served, else 503 with what is wrong."""
         problems = self.problems()
-        return _json({"status": "unready" if problems else "ready", "problems": problems}, 503 if problems else 200)
+        return answer({"status": "unready" if problems else "ready", "problems": problems}, 503 if problems else 200)
 
     def problems(self) -> list[str]:
         """Why this process should get no new clients. Empty when it should."""
         consumer = self._consumer()
         problems = []
-        if self._hub.admission.draining:
+        if self._streaming.admission.draining:
             problems.append("draining")
         if not consumer.alive:
             problems.append("the consumer thread has ended")
@@ -61,17 +62,18 @@ class Operations:
         return problems
 
     async def stats(self, _request: web.Request) -> web.Response:
-        return _json(self.counts())
+        """200 with ``counts``."""
+        return answer(self.counts())
 
     def counts(self) -> Mapping[str, Any]:
-        """Counts only. ``refused`` in ``mqtt`` is by cause: see the README's table."""
-        hub = self._hub
-        consumer, broker = self._consumer(), hub.broker.statistics()
+        """Counts only, for every caller. ``refused`` in ``mqtt`` is by cause: see the README's table."""
+        streaming, admission = self._streaming, self._streaming.admission
+        consumer, broker = self._consumer(), streaming.broker.statistics()
         return {
             "total_messages_processed": broker.published,
             "active_subscribers": broker.subscriptions,
             "devices_being_monitored": broker.devices,
-            "uptime_seconds": round(hub.monotonic() - hub.started_at, 1),
+            "uptime_seconds": round(streaming.monotonic() - streaming.started_at, 1),
             "mqtt": {
                 "connected": consumer.connected,
                 "subscribed": consumer.subscribed,
@@ -81,22 +83,13 @@ class Operations:
             },
             "broker": asdict(broker),
             "handoff": asdict(self._handoff()),
-            "last_known": asdict(hub.history.statistics()),
+            "last_known": asdict(streaming.history.statistics()),
             "streams": {
-                "open": hub.admission.connections,
-                "limit": hub.settings.max_connections,
-                "peak": hub.admission.peak,
-                "refused": dict(hub.admission.refused),
+                "open": admission.connections,
+                "limit": admission.max_connections,
+                "peak": admission.peak,
+                "refused": dict(admission.refused),
             },
             **({"shares": self._shares()} if self._shares else {}),
             "log_lines_dropped": self._log_lines_dropped(),
         }
-
-
-def _json(body: object, status: int = 200) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(body),
-        status=status,
-        content_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings
 
-from bridge.core.setting_types import (
-    check_host,
-    check_public_url,
-    none_if_empty,
-)
+from bridge.core.setting_types import OptionalPath, OptionalPort, check_host, check_public_url
 
 
 class ServerSettings(BaseSettings):
@@ -32,18 +27,13 @@ class ServerSettings(BaseSettings):
         "INFO", description="Least severe line that is logged."
     )
     log_format: Literal["text", "json"] = Field("text", description="One readable line, or one JSON object, per event.")
-    tls_cert: Path | None = Field(
+    tls_cert: OptionalPath = Field(
         None, description="PEM certificate chain; with TLS_KEY the server speaks https and wss."
     )
-    tls_key: Path | None = Field(None, description="PEM private key of TLS_CERT.")
-    admin_port: int | None = Field(
-        None, ge=0, le=65535, description="Port for /healthz, /readyz and stats; unset leaves them on PORT."
+    tls_key: OptionalPath = Field(None, description="PEM private key of TLS_CERT.")
+    admin_port: OptionalPort = Field(
+        None, description="Port for /healthz, /readyz and stats; unset leaves them on PORT."
     )
     drain_seconds: float = Field(
         20.0, ge=0.5, le=600, description="Seconds from SIGTERM until the process is gone, at most."
     )
-
-    @field_validator("tls_cert", "tls_key", "admin_port", mode="before")
-    @classmethod
-    def _server_unset(cls, value: object) -> object:
-        return none_if_empty(value)

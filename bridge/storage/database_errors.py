@@ -1,4 +1,4 @@
-"""What a database's error means for who runs the bridge. Pure: no I/O."""
+"""What a database's error means for the operator. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _SQLITE: Final = {
 _POSTGRESQL: Final = {
     "08": "the connection is lost",
     "25006": "it is read-only: name the primary, not a standby",
-    "28": "it refuses this user or password",
-    "3D": "there is no database of that name",
-    "42501": "this user may not do that: let it own the tables",
-    "42": "its tables are not ours: use a database of its own",
+    "28": "it rejects this user or password",
+    "3D": "no database has that name",
+    "42501": "this user lacks the permission: make it the owner of the tables",
+    "42": "its tables belong to another program: use a separate database",
     "53100": "the disk is full: make room",
-    "53": "it has no room for more",
+    "53": "its resources are exhausted",
     "55P03": "another program holds a lock",
     "57014": "it is too slow",
     "57P": "it is shutting down or starting",
@@ -55,12 +55,12 @@ def _words(original: BaseException) -> str:
 
 def _cause(error: DBAPIError) -> str:
     if isinstance(error, IntegrityError):
-        return "the same id or code is there already"
+        return "the id or code exists already"
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code is not None:
-        return _SQLITE.get(code) or _SQLITE.get(code & 0xFF, "SQLite says no")
+        return _SQLITE.get(code) or _SQLITE.get(code & 0xFF, "SQLite refuses")
     state = getattr(error.orig, "sqlstate", None)
     if state is None:
-        return "it cannot be reached, or does not let us in"
+        return "it cannot be reached, or refuses the connection"
     found = [known for known in _POSTGRESQL if state.startswith(known)]
-    return _POSTGRESQL[max(found, key=len)] if found else f"PostgreSQL says no, SQLSTATE {state}"
+    return _POSTGRESQL[max(found, key=len)] if found else f"PostgreSQL refuses, SQLSTATE {state}"

@@ -1,4 +1,4 @@
-"""What may stand in ``BRIDGE_DATABASE_URL``. Pure: no I/O, and none of the database's own modules."""
+"""Which URLs ``BRIDGE_DATABASE_URL`` may hold. Pure: no I/O, and no database library."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def _checked_address(rest: str) -> str:
             "host or port cannot be read; in a password write @ as %40, : as %3A, / as %2F, ? as %3F and # as %23"
         ) from None
     if parts.fragment or not parts.path.strip("/"):
-        raise ValueError("a name of the database is missing: postgresql://user:password@host/name")
+        raise ValueError("the database's name is missing: postgresql://user:password@host/name")
     return rest

@@ -1,4 +1,4 @@
-"""One thread that does one thing after another, for callers on the event loop."""
+"""One thread that does blocking work in order, for callers on the event loop."""
 
 from __future__ import annotations
 
@@ -7,36 +7,26 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from share.model.errors import StorageError
-
-MAX_WAITING_OPERATIONS: Final = 256
-"""Operations that may wait for the database, in all. At 5 ms for a durable write that is about a second of work."""
-BEGIN_SECONDS: Final = 5.0
-"""An operation that has not begun by then is not begun: its caller has given up, or is about to."""
-ANSWER_SECONDS: Final = 10.0
-"""From the call to an answer. Above what the database itself allows (busy, statement and connect time-outs), so it
-is reached only when those fail, such as with a server that is stopped but whose host still answers."""
-CLOSE_SECONDS: Final = 1.0
-"""What waits at the end may still begin in this time; a database that hangs does not hold up the end for longer."""
+from bridge.core.errors import StorageError
+from bridge.storage.limits import StorageLimits
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
+@dataclass(slots=True)
 class _Job:
-    __slots__ = ("abandoned", "begin_deadline", "future", "given_up", "work")
-
-    def __init__(self, work: Callable[[], Any], future: asyncio.Future[Any], begin_deadline: float) -> None:
-        self.work = work
-        self.future = future
-        self.begin_deadline = begin_deadline
-        self.abandoned = False
-        """Nobody waits for it any more."""
-        self.given_up = False
-        """The caller was told that it failed."""
+    work: Callable[[], Any]
+    future: asyncio.Future[Any]
+    begin_deadline: float
+    abandoned: bool = False
+    """No caller waits for it any more."""
+    given_up: bool = False
+    """The caller got an error."""
 
 
 class Worker:
@@ -46,19 +36,9 @@ class Worker:
     driver would then keep the process from ending.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        max_waiting: int = MAX_WAITING_OPERATIONS,
-        begin_seconds: float = BEGIN_SECONDS,
-        answer_seconds: float = ANSWER_SECONDS,
-        close_seconds: float = CLOSE_SECONDS,
-    ) -> None:
-        self._max_waiting = max_waiting
-        self._begin_seconds = begin_seconds
-        self._answer_seconds = answer_seconds
-        self._close_seconds = close_seconds
+    def __init__(self, name: str, limits: StorageLimits = StorageLimits()) -> None:
+        """``name`` is the thread's."""
+        self._limits = limits
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._waiting = 0
         self._closing = False
@@ -66,38 +46,35 @@ class Worker:
         self._running: _Job | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    @property
-    def waiting(self) -> int:
-        """Operations that have not ended, the running one among them."""
-        return self._waiting
-
     async def run(self, work: Callable[[], _T], *, seconds: float | None = None) -> _T:
         """What ``work`` returns or raises, done on the thread.
 
-        StorageError at once when MAX_WAITING_OPERATIONS wait or after ``close``, and after ``seconds`` (by default
-        ANSWER_SECONDS) without an answer. When the caller is cancelled the work is still done, whole; should it
+        StorageError at once when ``max_waiting`` operations wait or after ``close``, and after ``seconds`` (by default
+        ``answer_seconds``) without an answer. When the caller is cancelled the work is still done, whole; should it
         fail, that is a line in the log.
         """
         if self._closing:
-            raise StorageError("the store is closed")
-        if self._waiting >= self._max_waiting:
+            raise StorageError("the database is closed")
+        if self._waiting >= self._limits.max_waiting:
             raise StorageError(f"the database is too slow: {self._waiting} operations wait for it already")
         if not self._thread.is_alive():
             self._thread.start()
-        return await self._answer(work, self._begin_seconds, self._answer_seconds if seconds is None else seconds)
+        return await self._answer(
+            work, self._limits.begin_seconds, self._limits.answer_seconds if seconds is None else seconds
+        )
 
     async def close(self, last: Callable[[], object]) -> None:
-        """Do what waits, then ``last``, and end the thread. Returns after 2 * CLOSE_SECONDS at the latest."""
+        """Do what waits, then ``last``, and end the thread. Returns after 2 * ``close_seconds`` at the latest."""
         if self._closing:
             return
         self._closing = True
         if not self._thread.is_alive():
             return
-        self._last_begin = time.monotonic() + self._close_seconds
+        self._last_begin = time.monotonic() + self._limits.close_seconds
         try:
-            await self._answer(last, float("inf"), 2 * self._close_seconds)
+            await self._answer(last, float("inf"), 2 * self._limits.close_seconds)
         except StorageError as error:
-            _log.warning("the database is left as it is: %s", error)
+            _log.warning("the database was not closed in order: %s", error)
         finally:
             self._jobs.put(None)
 
@@ -122,7 +99,7 @@ class Worker:
         self._waiting -= 1
         if job.abandoned:
             if error is not None:
-                _log.warning("what a caller did not wait for has failed: %s", error)
+                _log.warning("a database operation failed after its caller had gone: %s", error)
         elif error is not None:
             job.future.set_exception(error)
         else:
@@ -131,7 +108,7 @@ class Worker:
     # --- on the thread ---------------------------------------------------------------------------------
 
     def is_given_up(self) -> bool:
-        """For work to ask before its last step: whether its caller was told already that it failed."""
+        """For work to ask before its last step: whether its caller has got an error already."""
         return self._running is not None and self._running.given_up
 
     def _run(self) -> None:
@@ -143,9 +120,9 @@ class Worker:
                 return
 
     def _outcome(self, job: _Job) -> tuple[object, Exception | None]:
-        # What ends the store has no bound of its own: it must come after everything else.
+        # What closes the database has no deadline: it must come after everything else.
         if time.monotonic() > min(job.begin_deadline, self._last_begin) and job.begin_deadline != float("inf"):
-            return None, StorageError("the database is too slow: this was not begun")
+            return None, StorageError("the database is too slow: this was not started")
         self._running = job
         try:
             return job.work(), None

@@ -1,9 +1,9 @@
-"""The credential of one stream: verified, exchanged, counted, and over on time."""
+"""The credential of one stream: verified, exchanged, and at its end exactly when it expires."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Final, Protocol
+from collections.abc import Callable, Hashable
+from typing import Protocol
 
 from bridge.access.principal import Principal
 from bridge.core.errors import TokenError
@@ -11,18 +11,7 @@ from bridge.core.limits import EXPIRING_SECONDS
 from bridge.core.times import timestamp
 from bridge.protocol.closing import CloseReason
 from bridge.protocol.frames import event_frame
-from bridge.stream.hub import Hub
-
-SCOPE: Final = "stream"
-TOKEN_ADVICE: Final = {
-    "token_required": "present an access token: Authorization header, subprotocol, cookie, ?token= or authenticate",
-    "token_invalid": "this is not a token of this server; get a new one",
-    "token_expired": "the token is over; get a new one",
-    "token_not_yet_valid": "the token is not valid yet; check the clocks",
-    "scope_missing": "the token lacks the scope `stream`",
-    "subject_changed": "a socket keeps its subject; open a new connection for another one",
-    "too_many_connections": "too many streams of this subject; close some",
-}
+from bridge.stream.deadlines import Deadlines
 
 
 def refusal_reason(code: str) -> CloseReason:
@@ -38,19 +27,23 @@ def expires_text(principal: Principal) -> str | None:
 class Holder(Hashable, Protocol):
     """The stream that holds the credential."""
 
-    def send(self, frame: bytes) -> None: ...
-    def expire(self, *frames: bytes) -> None: ...
+    def send(self, frame: bytes) -> None:
+        """Write a frame."""
+
+    def expire(self, *frames: bytes) -> None:
+        """Write ``frames`` and end."""
 
 
 class Credential:
     """At most one principal at a time; its deadline is always set, and gone when the stream is."""
 
-    __slots__ = ("_counted", "_holder", "_hub", "principal", "refused")
+    __slots__ = ("_clock", "_deadlines", "_holder", "principal", "refused")
 
-    def __init__(self, hub: Hub, holder: Holder) -> None:
-        self._hub = hub
+    def __init__(self, holder: Holder, deadlines: Deadlines, clock: Callable[[], float]) -> None:
+        """``clock`` is wall-clock."""
         self._holder = holder
-        self._counted: str | None = None
+        self._deadlines = deadlines
+        self._clock = clock
         self.principal: Principal | None = None
         self.refused = ""
         """Why the last token was not accepted: code and detail, for the log."""
@@ -60,69 +53,29 @@ class Credential:
         """Whose stream it is, for the log."""
         return repr(self.principal.subject) if self.principal else "nobody"
 
-    def verify(self, token: str | None) -> Principal:
-        """The principal of ``token``, fit for this stream. TokenError says why not; then nothing changed.
-
-        Beside the codes of ``Authenticator.verify``: ``scope_missing``, ``subject_changed``,
-        ``too_many_connections``. A stream counts for its subject from the first success until ``drop``.
-        """
+    def verified(self, verify: Callable[[str | None], Principal], token: str | None) -> Principal:
+        """What ``verify`` makes of ``token``. TokenError says why not, and is remembered for the log."""
         try:
-            return self._verify(token)
+            return verify(token)
         except TokenError as error:
             self.refused = str(error)
             raise
-
-    def _verify(self, token: str | None) -> Principal:
-        if self._hub.authenticator is None:
-            return self._hub.anonymous()
-        principal = self._hub.authenticator.verify(token, self._hub.clock())
-        self._check(principal)
-        return principal
-
-    def _check(self, principal: Principal) -> None:
-        subject = principal.subject
-        if SCOPE not in principal.scopes:
-            raise TokenError("scope_missing", f"of {subject!r}")
-        if self.principal is not None and self.principal.subject != subject:
-            raise TokenError("subject_changed", f"to {subject!r}")
-        if self._counted is None:
-            if not self._hub.admission.admit_principal(subject):
-                raise TokenError("too_many_connections", f"of {subject!r}")
-            self._counted = subject
 
     def accept(self, principal: Principal) -> None:
         """From now on the stream is ``principal``'s (verified), until it expires."""
         self.principal = principal
         if principal.expires_at is not None:
-            self._hub.deadlines.set(self._holder, principal.expires_at - EXPIRING_SECONDS, self._expiring)
+            self._deadlines.set(self._holder, principal.expires_at - EXPIRING_SECONDS, self._expiring)
 
     def drop(self) -> None:
-        """The stream is over."""
-        self._hub.deadlines.discard(self._holder)
-        if self._counted is not None:
-            self._hub.admission.release_principal(self._counted)
-            self._counted = None
-
-    def data(self) -> dict[str, object]:
-        """What the client is told about itself."""
-        principal = self.principal
-        if principal is None:
-            return {"expires_at": None, "principal": None}
-        return {
-            "expires_at": expires_text(principal),
-            "principal": {
-                "subject": principal.subject,
-                "devices": principal.devices,
-                "groups": sorted(principal.groups),
-                "scopes": sorted(principal.scopes),
-            },
-        }
+        """The stream has ended."""
+        self._deadlines.discard(self._holder)
 
     def _expiring(self) -> None:
         principal = self.principal
         assert principal is not None and principal.expires_at is not None
-        self._hub.deadlines.set(self._holder, principal.expires_at, self._expired)
-        if self._hub.clock() < principal.expires_at:
+        self._deadlines.set(self._holder, principal.expires_at, self._expired)
+        if self._clock() < principal.expires_at:
             self._holder.send(event_frame("expiring", {"expires_at": expires_text(principal)}))
 
     def _expired(self) -> None:

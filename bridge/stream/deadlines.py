@@ -13,9 +13,9 @@ import logging
 from collections.abc import Callable, Hashable
 from typing import Final
 
+from bridge.core.limits import RECHECK_SECONDS
 from bridge.core.times import Timer
 
-RECHECK_SECONDS: Final = 1.0
 log = logging.getLogger("bridge.stream.deadlines")
 _COMPACT_AT_LEAST: Final = 64
 
@@ -23,7 +23,13 @@ _COMPACT_AT_LEAST: Final = 64
 class Deadlines:
     """At most one deadline for each key. ``clock`` is wall-clock seconds; ``call_later`` the loop's."""
 
-    def __init__(self, clock: Callable[[], float], call_later: Callable[[float, Callable[[], None]], Timer]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        call_later: Callable[[float, Callable[[], None]], Timer],
+        recheck_seconds: float = RECHECK_SECONDS,
+    ) -> None:
+        self._recheck_seconds = recheck_seconds
         self._clock = clock
         self._call_later = call_later
         self._heap: list[tuple[float, int, Hashable]] = []
@@ -88,7 +94,7 @@ class Deadlines:
                 return
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self._call_later(min(max(at - self._clock(), 0.0), RECHECK_SECONDS), self._fire)
+        self._timer = self._call_later(min(max(at - self._clock(), 0.0), self._recheck_seconds), self._fire)
 
     def _fire(self) -> None:
         self._timer = None

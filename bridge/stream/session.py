@@ -1,125 +1,162 @@
-"""The life of one socket, from the upgrade to the log line at its end."""
+"""The life of one stream, from the upgrade to the log line at its end."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import Final
-
-from aiohttp import WSMsgType, web
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from bridge.access.principal import Principal
-from bridge.core.errors import CommandError
-from bridge.core.limits import (
-    AUTHENTICATE_SECONDS,
-    CHUNK_BYTES,
-    CLOSE_SECONDS,
-    EXPIRY_GRACE_SECONDS,
-    LOW_WATER_BYTES,
-    MAX_MESSAGE_BYTES,
-    WRITE_SECONDS,
-)
+from bridge.core.limits import MAX_MESSAGE_BYTES
 from bridge.core.telemetry import UpstreamState
-from bridge.fanout.outbox import Policy
+from bridge.core.timeouts import Timeouts
+from bridge.core.times import Timer
+from bridge.fanout.broker import Broker
+from bridge.fanout.outbox import OutboxLimits, Policy
 from bridge.fanout.subscription import Subscription
 from bridge.protocol.closing import CloseReason
-from bridge.protocol.frames import KEEP_ALIVE, close_frame, error_frame, event_frame
-from bridge.stream.command_handler import Dialogue, hello
+from bridge.protocol.commands import Command
+from bridge.protocol.frames import KEEP_ALIVE, error_frame, event_frame
+from bridge.protocol.receiving import Event, Opcode, ProtocolError
+from bridge.stream.command_handler import CommandHandler
 from bridge.stream.credential import Credential
-from bridge.stream.hub import Hub
-from bridge.stream.selection import Viewing
-from bridge.stream.websocket import StreamSocket, cut
+from bridge.stream.deadlines import Deadlines
+from bridge.stream.heartbeat import Heartbeat
+from bridge.stream.limits import StreamLimits
+from bridge.stream.registry import Streams
+from bridge.stream.websocket import WebSocket
 
 log = logging.getLogger("bridge.stream.session")
 
-_PROTOCOL_ERRORS: Final = {
+_BROKEN: Final = {
     1002: (CloseReason.PROTOCOL, "protocol_error", "the frame breaks RFC 6455"),
     1007: (CloseReason.INVALID_DATA, "invalid_utf8", "text frames must be UTF-8"),
     1009: (CloseReason.TOO_BIG, "message_too_big", f"a message may have at most {MAX_MESSAGE_BYTES} bytes"),
 }
-
-ROOM_SECONDS: Final = 0.2
-"""Between two looks whether a client has read its answers."""
 CONNECTION_ID_BYTES: Final = 6
 """Random bytes in a connection id: enough to find one stream in the log."""
 
 
-class Session:
-    """One WebSocket. Everything happens on the loop; ``serve`` returns when the socket is gone.
+class Role(Protocol):
+    """What streams of one kind do differently: a fleet's watcher, a share's viewer. One for each stream."""
 
-    As it is, the stream of a fleet's watcher. A stream of another kind overrides ``_make_credential``,
-    ``_make_dialogue`` and ``greeting``.
+    advice: Mapping[str, str]
+    """What the client is told for each code of a TokenError."""
+
+    def verify(self, token: str | None) -> Principal:
+        """The principal of ``token``, fit for this stream, which counts from now on. TokenError says why not."""
+
+    def ended(self) -> None:
+        """The stream counts no more. Called once."""
+
+    def greeting(self) -> dict[str, object]:
+        """The role's part of ``hello``."""
+
+    def credential_data(self) -> dict[str, object]:
+        """What the client hears about its credential, in ``hello`` and ``info``."""
+
+    def info(self) -> dict[str, object]:
+        """The role's part of ``info``."""
+
+    def refreshed(self, principal: Principal) -> dict[str, object]:
+        """The token was exchanged for one of ``principal``: what to add to ``info``."""
+
+    def carry_out(self, command: Command) -> None:
+        """A command that not every stream knows. CommandError when it cannot be carried out."""
+
+    def catch_up(self) -> None:
+        """The client takes data: tell it what it could not be told before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every session of a process is given."""
+
+    broker: Broker
+    streams: Streams
+    deadlines: Deadlines
+    heartbeat: Heartbeat
+    heartbeat_seconds: float
+    outbox_limits: Mapping[Policy, OutboxLimits]
+    limits: StreamLimits
+    unauthenticated: Timeouts[Session]
+    """Streams that have to present a token."""
+    stalled: Timeouts[Session]
+    """Streams whose client does not take what was written."""
+    clock: Callable[[], float]
+    monotonic: Callable[[], float]
+    call_later: Callable[[float, Callable[[], None]], Timer]
+    released: Callable[[str], None]
+    """Gives the place of a client address back that the stream was admitted to."""
+
+
+class Session:
+    """One WebSocket with everything that belongs to it. Everything happens on the loop.
+
+    It is open from its making until its connection is gone; ``close`` begins the end.
     """
 
     __slots__ = (
-        "__weakref__", "_cutter", "_detail", "_dialogue", "_heard_at", "_ip", "_pinged_at", "_reason", "_transport",
-        "_upstream_told", "_waiting", "connection_id", "credential", "hub", "opened_at", "overflow", "socket",
-        "subscription", "viewing",
+        "__weakref__", "_commands", "_detail", "_heard_at", "_ip", "_pinged_at", "_reason", "_upstream_told", "around",
+        "connection_id", "credential", "opened_at", "overflow", "role", "socket", "subscription",
     )  # fmt: skip
 
-    def __init__(self, hub: Hub, ip: str) -> None:
-        self.hub = hub
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        ip: str,
+        overflow: Policy,
+        around: Surroundings,
+        make_role: Callable[[Session], Role],
+    ) -> None:
+        """``transport`` is that of an upgraded connection, which ``socket`` has yet to be the protocol of."""
+        self.around = around
         self.connection_id = secrets.token_hex(CONNECTION_ID_BYTES)
-        self.opened_at = self._heard_at = hub.monotonic()
-        self.socket = StreamSocket(self._broken)
-        self.credential = self._make_credential()
-        self._dialogue = self._make_dialogue()
+        self.opened_at = self._heard_at = around.monotonic()
+        self.overflow = overflow
+        self.socket = WebSocket(transport, self, around.limits, around.monotonic, around.call_later)
+        self.subscription = Subscription(transport.write, around.outbox_limits[overflow], self, around.broker.tally)
+        self.credential = Credential(self, around.deadlines, around.clock)
+        self._commands = CommandHandler(self, around.monotonic)
         self._ip = ip
         self._pinged_at: float | None = None
         self._reason: CloseReason | None = None
         self._detail = ""
-        self._cutter: asyncio.TimerHandle | None = None
-        self._waiting: asyncio.TimerHandle | None = None
         self._upstream_told = UpstreamState.UP
+        self.role = make_role(self)
+        around.streams.add(self)
+        around.heartbeat.add(self)
 
-    def _make_credential(self) -> Credential:
-        return Credential(self.hub, self)
+    # --- the beginning ----------------------------------------------------------------------------------
 
-    def _make_dialogue(self) -> Dialogue:
-        return Dialogue(self)
-
-    def greeting(self) -> Mapping[str, object]:
-        """The ``data`` of ``hello``."""
-        return hello(self)
-
-    async def open(self, request: web.Request, overflow: Policy | None) -> None:
-        """The upgrade. HTTPBadRequest from aiohttp when the request is no proper one."""
-        await self.socket.prepare(request)
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("gone before the upgrade")
-        self._transport = transport
-        self.overflow = overflow or Policy(self.hub.settings.overflow)
-        self.subscription = Subscription(transport, self.hub.outbox_limits(self.overflow), self, self.hub.broker.tally)
-        self.viewing = Viewing(self.hub, self.subscription)
-        self.hub.streams.add(self)
-        self.hub.heartbeat.add(self)
+    def verify(self, token: str | None) -> Principal:
+        """The principal of ``token``, fit for this stream. TokenError says why not; then nothing has changed."""
+        return self.credential.verified(self.role.verify, token)
 
     def welcome(self, principal: Principal | None) -> None:
-        """Say hello. With None the client has AUTHENTICATE_SECONDS to present a token."""
+        """Say hello. With None the client has so many seconds to present a token."""
+        around = self.around
         if principal is None:
-            self._waiting = self.hub.call_later(AUTHENTICATE_SECONDS, self._nobody_came)
+            around.unauthenticated.add(self)
         else:
             self.credential.accept(principal)
-        self.send(event_frame("hello", self.greeting()))
-        self.tell_upstream(self.hub.upstream_state)
+        self.send(
+            event_frame(
+                "hello",
+                {
+                    "protocol": 1,
+                    "connection_id": self.connection_id,
+                    "heartbeat_seconds": around.heartbeat_seconds,
+                    **self.role.credential_data(),
+                    **self.role.greeting(),
+                },
+            )
+        )
+        self.tell_upstream(around.streams.upstream_state)
         log.info("Stream %s of %s from %s opened", self.connection_id, self.credential.name, self._ip)
-
-    def welcome_to(
-        self, principal: Principal, device_ids: Sequence[str], groups: Sequence[str], snapshot: bool
-    ) -> None:
-        """Say hello and begin with a selection from the URL. CommandError when it is none."""
-        self.credential.principal = principal  # so that a refusal, too, is logged with whose it was
-        change = self.viewing.add(principal, device_ids, groups)
-        if change.refused and not change.device_ids and not change.groups:
-            raise CommandError("not_allowed", "the token allows none of these devices")
-        self.welcome(principal)
-        self.send(event_frame("subscribed", change.data()))
-        if snapshot:
-            self.viewing.snapshot(change)
 
     def refuse(self, code: str, message: str, reason: CloseReason, detail: str = "") -> None:
         """Tell the client why, and end the stream. ``detail`` is for the log; without one that has the code."""
@@ -129,86 +166,84 @@ class Session:
 
     def authenticated(self) -> None:
         """A valid token came in time."""
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+        self.around.unauthenticated.discard(self)
 
-    def _nobody_came(self) -> None:
-        self.refuse("token_required", f"no valid token within {AUTHENTICATE_SECONDS:g} s", CloseReason.CREDENTIAL)
+    def not_authenticated(self) -> None:
+        """None came."""
+        seconds = self.around.unauthenticated.seconds
+        self.refuse("token_required", f"no valid token within {seconds:g} s", CloseReason.CREDENTIAL)
 
-    async def serve(self) -> None:
-        """Carry out commands until the socket is gone. Raises nothing: a bug is logged and closes with 1011."""
-        while True:
-            try:
-                message = await self.socket.receive()
-                self._heard_at = self.hub.monotonic()
-                if message.type is WSMsgType.TEXT or message.type is WSMsgType.PING or message.type is WSMsgType.BINARY:
-                    await self._room()
-                    if self._reason is None:
-                        self._dialogue.handle(message.type, message.data)
-                elif message.type is WSMsgType.CLOSE:
-                    self.close(CloseReason.GOODBYE)  # the answer, unless it was the client's answer to ours
-                    return
-                elif message.type is not WSMsgType.PONG:
-                    return
-            except Exception as error:
-                hopeless = self._reason is not None
-                self.failed(error)
-                if hopeless:
-                    self.abort()
-                    return
-
-    def failed(self, error: Exception) -> None:
+    def failed_by(self, error: Exception) -> None:
         """Our own bug: a traceback for us, 1011 for the client."""
         log.error(
             "Stream %s of %s failed: a bug, please report it", self.connection_id, self.credential.name, exc_info=error
         )
         self.close(CloseReason.BUG)
 
-    def end(self) -> None:
-        """Leave nothing behind. Called once, when ``serve`` is over, whatever happened."""
-        hub = self.hub
-        hub.heartbeat.discard(self)
-        hub.streams.discard(self)
-        hub.broker.forget(self.subscription)
+    # --- Owner of the WebSocket -------------------------------------------------------------------------
+
+    def received(self, event: Event) -> None:
+        """One message or control frame of the client. Raises nothing: a bug is logged and closes with 1011."""
+        self._heard_at = self.around.monotonic()
+        if self._reason is not None or event.opcode is Opcode.PONG:
+            return
+        if event.opcode is Opcode.CLOSE:
+            self.close(CloseReason.GOODBYE)
+            return
+        self.around.deadlines.enforce()  # the loop may be late, or the clock may have been set
+        if self._reason is not None:
+            return
+        try:
+            self._commands.handle(event)
+        except Exception as error:
+            self.failed_by(error)
+
+    def broken(self, error: ProtocolError) -> None:
+        """The client has sent a frame that cannot be taken: say why, and end the stream."""
+        reason, code, text = _BROKEN[error.code]
+        self.refuse(code, text, reason)
+
+    def flooded(self) -> None:
+        """The client goes on sending more than it may."""
+        self.refuse("too_much_data", "send less: see the limits of one client in the README", CloseReason.POLICY)
+
+    def paused(self) -> None:
+        """The transport has enough."""
+        self.subscription.pause()
+        self.around.stalled.add(self)
+
+    def resumed(self) -> None:
+        """The client has read."""
+        self.around.stalled.discard(self)
+        self.subscription.resume()
+        if self.subscription.pending:
+            self.around.broker.pump(self.subscription)
+
+    def gone(self) -> None:
+        """The connection is no more. Leave nothing behind. Called once, whatever happened."""
+        around, subscription = self.around, self.subscription
+        around.heartbeat.discard(self)
+        around.streams.discard(self)
+        around.stalled.discard(self)
+        around.broker.forget(subscription)
         self.credential.drop()
+        self.role.ended()
         self.authenticated()
-        self.socket.release()
-        if self._cutter is not None:
-            self._cutter.cancel()
-        if self._transport.get_write_buffer_size():
-            # aiohttp closes the transport next; that alone would wait for ever for a peer that does not read.
-            hub.call_later(CLOSE_SECONDS, self._transport.abort)
+        around.released(self._ip)
         reason = self._reason or CloseReason.LOST
-        subscription = self.subscription
         detail = self._detail or ("" if self.credential.principal else self.credential.refused)
         log.info(
             "Stream %s of %s from %s ended: %s (%d)%s after %.1f s, %d sent, %d dropped, %d conflated, queue peak %d",
             self.connection_id, self.credential.name, self._ip, reason.text, reason.code, detail and f", {detail},",
-            hub.monotonic() - self.opened_at, subscription.sent, subscription.dropped, subscription.conflated,
+            around.monotonic() - self.opened_at, subscription.sent, subscription.dropped, subscription.conflated,
             subscription.peak,
         )  # fmt: skip
 
     # --- writing ----------------------------------------------------------------------------------------
 
     def send(self, frame: bytes) -> None:
-        """Write a control event, past what waits in the outbox. Bounded: see ``_room``."""
-        if not self._transport.is_closing():
-            with contextlib.suppress(RuntimeError):  # uvloop's way to say that the socket is gone, see Cohort.flush
-                self._transport.write(frame)
-
-    async def _room(self) -> None:
-        """Wait until the last answers were taken: a client that does not read gets no further answers.
-
-        One that takes none of them for WRITE_SECONDS is cut.
-        """
-        transport = self._transport
-        deadline = self.hub.monotonic() + WRITE_SECONDS
-        # Polled: aiohttp keeps the protocol's resume_writing() to itself.
-        while self._reason is None and transport.get_write_buffer_size() > CHUNK_BYTES and not transport.is_closing():
-            if self.hub.monotonic() > deadline:
-                self.stalled()
-            await asyncio.sleep(ROOM_SECONDS)
+        """Write a control event, past what waits in the outbox. Bounded: who does not read is not read from."""
+        self.socket.write(frame)
 
     @property
     def ended(self) -> bool:
@@ -218,7 +253,7 @@ class Session:
     @property
     def takes_data(self) -> bool:
         """Whether the peer has read nearly all that was written."""
-        return self._transport.get_write_buffer_size() <= LOW_WATER_BYTES
+        return not self.socket.writing_paused
 
     def tell_upstream(self, state: UpstreamState) -> None:
         """Say when the link to the MQTT broker was lost or came back; not to one that would not read it."""
@@ -226,74 +261,82 @@ class Session:
             self._upstream_told = state
             self.send(event_frame("upstream", {"state": state}))
 
+    def state(self) -> dict[str, object]:
+        """The ``data`` of ``info``: what the server knows of this stream."""
+        subscription = self.subscription
+        waiting_messages, waiting_bytes = subscription.waiting
+        return {
+            "connection_id": self.connection_id,
+            "connected_seconds": round(self.around.monotonic() - self.opened_at, 3),
+            **self.role.credential_data(),
+            "sent": subscription.sent,
+            "dropped": subscription.dropped,
+            "conflated": subscription.conflated,
+            "queue": {"messages": waiting_messages, "bytes": waiting_bytes, "peak_messages": subscription.peak},
+            **self.role.info(),
+        }
+
     # --- the end ----------------------------------------------------------------------------------------
 
     def close(self, reason: CloseReason, *frames: bytes) -> None:
-        """Write ``frames`` and the Close frame, wait CLOSE_SECONDS for the peer's, then cut the connection.
+        """Write ``frames`` and the Close frame, and see to it that the connection ends soon, whatever the peer does.
 
-        Nothing is delivered after this returns. Only the first call counts. Not aiohttp's close(): called
-        beside a waiting receive() it does not wait for the peer's Close frame, whose sender then finds the
-        connection gone and takes it for an abnormal end.
+        Nothing is delivered after this returns. Only the first call counts.
         """
         if self._reason is not None:
             return
         self._reason = reason
-        self.hub.broker.forget(self.subscription)
-        self.hub.deadlines.discard(self)
+        self.around.broker.forget(self.subscription)
+        self.around.deadlines.discard(self)
+        self.around.stalled.discard(self)
+        self.authenticated()
         for frame in frames:
             self.send(frame)
-        self.send(close_frame(reason.code, reason.text))
-        self._cutter = self.hub.call_later(CLOSE_SECONDS, self._cut)
-
-    def _cut(self) -> None:
-        """The peer has not answered our Close frame in time. What it takes, it may still have."""
-        self._cut_stuck()
-        self._transport.close()
-
-    def _cut_stuck(self) -> None:
-        """Cut the connection of a peer that has not even taken our last words."""
-        if self._transport.get_write_buffer_size():
-            self.abort()
+        self.socket.close(reason.code, reason.text)
 
     def abort(self) -> None:
         """Cut the connection now, without a word. What the kernel has not sent yet is thrown away."""
-        cut(self._transport)
+        self._reason = self._reason or CloseReason.LOST
+        self.socket.abort()
 
     def expire(self, *frames: bytes, reason: CloseReason = CloseReason.EXPIRED) -> None:
         """The credential's end: ``frames`` and the close; a socket that takes no data is cut instead."""
         self.close(reason, *frames)
-        self.hub.call_later(EXPIRY_GRACE_SECONDS, self._cut_stuck)
-
-    def _broken(self, code: int) -> None:
-        """The client has sent a frame that cannot be taken: say why, and end the stream."""
-        reason, error, text = _PROTOCOL_ERRORS[code]
-        self.refuse(error, text, reason)
+        self.around.call_later(self.around.limits.expiry_grace_seconds, self.socket.abort_if_stuck)
 
     # --- Member of the heartbeat ------------------------------------------------------------------------
 
     def ping(self) -> None:
         """A ping, unless what waits before it would only grow: then the write limit decides."""
-        self.tell_upstream(self.hub.upstream_state)
         if self._reason is None and self.takes_data:
-            self._pinged_at = self.hub.monotonic()
+            self.role.catch_up()
+            self.tell_upstream(self.around.streams.upstream_state)
+            self._pinged_at = self.around.monotonic()
             self.send(KEEP_ALIVE)
 
     def check_pulse(self) -> None:
-        if self._pinged_at is not None and self._heard_at < self._pinged_at:
-            self._reason = self._reason or CloseReason.LOST
+        """End the stream if nothing was heard since the last ping; not while it is us who do not listen."""
+        if self._pinged_at is not None and self._heard_at < self._pinged_at and not self.socket.reading_paused:
             self.abort()
 
     # --- Owner of the subscription ----------------------------------------------------------------------
 
     def overflowing(self, device_id: str) -> None:
+        """Messages are being lost: a line in the log."""
         log.warning(
             "Stream %s of %s: queue full for device %s, applying %s; further losses of this episode are only counted",
             self.connection_id, self.credential.name, device_id, self.overflow,
         )  # fmt: skip
 
     def overflowed(self) -> None:
-        asyncio.get_running_loop().call_soon(self.close, CloseReason.SLOW)
+        """The queue is full and the client asked to be disconnected then."""
+        self.around.call_later(0.0, lambda: self.close(CloseReason.SLOW))
+
+    def failed(self) -> None:
+        """The transport refuses to write."""
+        self.stalled()
 
     def stalled(self) -> None:
+        """The client has not read for too long."""
         self._reason = self._reason or CloseReason.SLOW
-        self.abort()
+        self.socket.abort()

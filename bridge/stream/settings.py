@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
+
+FRAME_ALLOWANCE_BYTES: Final = 1024
+"""What a frame holds beside the payload: a device id of 64 characters with escapes, message id, heads; under 600."""
 
 
 class StreamSettings(BaseSettings):

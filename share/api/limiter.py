@@ -1,4 +1,4 @@
-"""How often one address may knock. Pure but for its counters: time and addresses come in as arguments."""
+"""How often one address may call. Pure but for its counters: time and addresses come in as arguments."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ from typing import Final
 
 from bridge.core.rates import TokenBucket
 
-MAX_REMEMBERED: Final = 10_000
-"""Keys with a bucket of their own, 200 bytes each; the one that was quiet longest is forgotten first, and so begins
-anew. To make use of that takes 10,000 addresses, each of which could have knocked at full rate."""
 IPV6_PREFIX: Final = 64
-"""One subscriber's share of IPv6 (RFC 6177): whoever has one address has all of them."""
+"""What one subscriber gets of IPv6 (RFC 6177): one address stands for all of them."""
 _MINUTE: Final = 60.0
 
 
 class Limiter:
-    """``per_minute`` knocks for each key, all of them at once if it was quiet before. 0: no limit."""
+    """``per_minute`` calls for each key, all of them at once if it was quiet before. 0: no limit.
 
-    def __init__(self, per_minute: float) -> None:
+    At most ``max_keys`` are remembered; the one that was quiet longest is forgotten first.
+    """
+
+    def __init__(self, per_minute: float, max_keys: int) -> None:
         self._per_minute = per_minute
+        self._max_keys = max_keys
         self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
 
+    def __len__(self) -> int:
+        """How many keys are remembered."""
+        return len(self._buckets)
+
     def take(self, key: Hashable, now: float) -> bool:
-        """Count one knock; False when it was one too many. ``now`` is monotonic seconds."""
+        """Count one call; False when it was one too many. ``now`` is monotonic seconds."""
         return not self._per_minute or self._bucket(key, now).take(now)
 
     def has(self, key: Hashable, now: float) -> bool:
@@ -36,7 +41,7 @@ class Limiter:
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = TokenBucket(self._per_minute / _MINUTE, self._per_minute, now)
-            if len(self._buckets) > MAX_REMEMBERED:
+            if len(self._buckets) > self._max_keys:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(key)
@@ -44,13 +49,13 @@ class Limiter:
 
 
 def address_key(ip: str) -> str:
-    """What stands for the one who has address ``ip``: itself, or its network for IPv6."""
+    """The key of the client at address ``ip``: the address itself, or its network for IPv6."""
     if ":" not in ip:
         return ip
     try:
         address = ipaddress.IPv6Address(ip.partition("%")[0])
     except ValueError:
         return ip
-    if address.ipv4_mapped is not None:  # a proxy may write so; else all of IPv4 would be one network
+    if address.ipv4_mapped is not None:  # as a proxy may write it; otherwise all of IPv4 would be one network
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))

@@ -14,30 +14,28 @@ from argon2.exceptions import HashingError, InvalidHashError, VerificationError,
 from argon2.low_level import error_to_str
 
 from share.model.errors import BusyError
-from share.model.limits import MAX_PASSWORD_CHARS
+from share.model.limits import MAX_PASSWORD_CHARS, ShareLimits
 
 MAX_DECOMPOSED: Final = 4
 """The most characters that become one under NFC (Unicode Standard Annex 15): bounds what is normalised at all."""
-MEMORY_KIB: Final = 19 * 1024
-"""With ITERATIONS and LANES the minimum of OWASP's Password Storage Cheat Sheet: m=19456 (19 MiB), t=2, p=1."""
 ITERATIONS: Final = 2
 LANES: Final = 1
 HASHING_THREADS: Final = 2
 """At the same time: 38 MiB, and two cores for 20 to 50 ms each. Argon2 lets go of Python's lock."""
 NO_MEMORY: Final = error_to_str(-22)
 """What argon2 says then, and the only sign of it: ARGON2_MEMORY_ALLOCATION_ERROR in its argon2.h."""
-MAX_WAITING_PASSWORDS: Final = 32
-"""Hashes and checks that may wait or run: a second of work for two threads on a small machine."""
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
 class Passwords:
-    """Hashes and checks passwords on threads of its own, never logging one."""
+    """Hashes and checks passwords on threads that do nothing else, and never logs one."""
 
-    def __init__(self) -> None:
-        self._hasher = PasswordHasher(time_cost=ITERATIONS, memory_cost=MEMORY_KIB, parallelism=LANES)
+    def __init__(self, limits: ShareLimits = ShareLimits()) -> None:
+        self._memory_kib = limits.password_memory_kib
+        self._max_waiting = limits.max_waiting_passwords
+        self._hasher = PasswordHasher(time_cost=ITERATIONS, memory_cost=self._memory_kib, parallelism=LANES)
         self._threads = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="share-passwords")
         self._waiting = 0
         self._closed = False
@@ -46,13 +44,13 @@ class Passwords:
         """Its hash in PHC form.
 
         ValueError when it is empty, above MAX_PASSWORD_CHARS or no text; BusyError, at once, when
-        MAX_WAITING_PASSWORDS wait, after ``close``, and when there is no memory.
+        ``max_waiting_passwords`` wait, after ``close``, and when there is no memory.
         """
         data = _normalised(password)
         try:
             return await self._run(lambda: self._hasher.hash(data))
         except HashingError:  # argon2's only cause here is memory
-            raise _no_memory() from None
+            raise self._no_memory() from None
 
     async def verify(self, stored: str, password: str) -> bool:
         """Whether ``password`` made ``stored``. BusyError as for ``hash``.
@@ -67,7 +65,7 @@ class Passwords:
         return await self._run(lambda: self._matches(stored, data))
 
     def close(self) -> None:
-        """Refuse what comes, with BusyError. What waits is finished; the process ends when it is."""
+        """Refuse new calls with BusyError. What waits is finished; the process ends when it is."""
         self._closed = True
         self._threads.shutdown(wait=False)
 
@@ -78,14 +76,14 @@ class Passwords:
             return False
         except (InvalidHashError, VerificationError, UnicodeEncodeError) as error:
             if str(error) == NO_MEMORY:  # nothing is known of the password: it must not count as a wrong one
-                raise _no_memory() from None
+                raise self._no_memory() from None
             _log.warning("a stored password hash cannot be used: %s", type(error).__name__)
             return False
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         if self._closed:
-            raise BusyError("passwords are no longer checked: the process is ending")
-        if self._waiting >= MAX_WAITING_PASSWORDS:
+            raise BusyError("passwords are no longer checked: the server is shutting down")
+        if self._waiting >= self._max_waiting:
             raise BusyError(f"{self._waiting} passwords are being checked already")
         self._waiting += 1
         try:
@@ -93,10 +91,9 @@ class Passwords:
         finally:
             self._waiting -= 1
 
-
-def _no_memory() -> BusyError:
-    _log.warning("there is no memory for a password's hash, which takes %d MiB", MEMORY_KIB // 1024)
-    return BusyError("there is no memory for a password's hash")
+    def _no_memory(self) -> BusyError:
+        _log.warning("no memory to hash passwords: each takes %d MiB", self._memory_kib // 1024)
+        return BusyError("no memory to hash passwords")
 
 
 def _normalised(password: str) -> bytes:

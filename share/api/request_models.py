@@ -1,18 +1,18 @@
-"""What may stand in an operator's request, field by field. Pure: no I/O, no clock."""
+"""The bodies of operators' requests, field by field. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
 import json
 import unicodedata
-from typing import Annotated, Any, Final, Literal, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from bridge.core.device_ids import DEVICE_ID_RULE, is_device_id
+from bridge.core.device_ids import DEVICE_ID_RULE
 from bridge.core.strict_json import refuse_constant, unique_members
-from bridge.core.times import parse_time
 from share.model.draft import InvalidRequestError
-from share.model.grant import FIELDS
+from share.model.grant import FIELDS, FieldName
 from share.model.limits import (
     DEFAULT_RADIUS_M,
     DEFAULT_TRAIL,
@@ -29,11 +29,12 @@ from share.model.limits import (
     MIN_PRECISION_M,
     MIN_RADIUS_M,
 )
+from share.model.rules import Delay, DeviceId, Number, Precision, Time
 
 _T = TypeVar("_T", bound=BaseModel)
 
 MAX_ECHO_CHARS: Final = 32
-"""Of the name of a field that we do not know, told to the client that sent it."""
+"""Of the name of an unknown field, echoed to the client that sent it."""
 
 
 def _line(text: str) -> str:
@@ -44,24 +45,14 @@ def _line(text: str) -> str:
     return text
 
 
-def _label(text: str) -> str:
-    text = _line(text)
-    if len(text) > MAX_LABEL_CHARS:
-        raise ValueError
-    return text
+def _line_of(least: int, most: int) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        text = _line(text)
+        if not least <= len(text) <= most:
+            raise ValueError
+        return text
 
-
-def _alias(text: str) -> str:
-    text = _line(text)
-    if not 1 <= len(text) <= MAX_ALIAS_CHARS:
-        raise ValueError
-    return text
-
-
-def _device_id(text: str) -> str:
-    if not is_device_id(text):
-        raise ValueError
-    return text
+    return check
 
 
 def _password(secret: SecretStr) -> SecretStr:
@@ -72,48 +63,44 @@ def _password(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _precision(metres: float) -> float:
-    if metres and not MIN_PRECISION_M <= metres <= MAX_PRECISION_M:
-        raise ValueError
-    return metres
-
-
-_Number = Annotated[float, Field(allow_inf_nan=False)]
-_Time = Annotated[float, BeforeValidator(parse_time)]
-_Seconds = Annotated[_Number, Field(gt=0)]
-_Label = Annotated[str, AfterValidator(_label)]
-_Aliases = Annotated[dict[str, Annotated[str, AfterValidator(_alias)]], Field(max_length=MAX_DEVICES)]
+_Seconds = Annotated[Number, Field(gt=0)]
+_Label = Annotated[str, AfterValidator(_line_of(0, MAX_LABEL_CHARS))]
+_Aliases = Annotated[
+    dict[str, Annotated[str, AfterValidator(_line_of(1, MAX_ALIAS_CHARS))]], Field(max_length=MAX_DEVICES)
+]
 _Password = Annotated[SecretStr, AfterValidator(_password)]
 _MaxViewers = Annotated[int, Field(ge=1, le=MAX_MAX_VIEWERS)]
 
 
 class StrictBody(BaseModel):
-    """A request's body: no field that is not known, no type that has to be guessed, and no value in an error."""
+    """A request's body: no unknown field, no type that has to be guessed, and no value in an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 class DestinationBody(StrictBody):
-    lat: Annotated[_Number, Field(ge=-90, le=90)]
-    lon: Annotated[_Number, Field(ge=-180, le=180)]
-    radius_m: Annotated[_Number, Field(ge=MIN_RADIUS_M, le=MAX_RADIUS_M)] = DEFAULT_RADIUS_M
+    """``destination`` of a share: WGS 84 degrees and metres."""
+
+    lat: Annotated[Number, Field(ge=-90, le=90)]
+    lon: Annotated[Number, Field(ge=-180, le=180)]
+    radius_m: Annotated[Number, Field(ge=MIN_RADIUS_M, le=MAX_RADIUS_M)] = DEFAULT_RADIUS_M
     name: _Label = ""
 
 
 class CreateBody(StrictBody):
     """``POST /api/v1/shares``. ``expires_in`` counts from now, or from ``starts_at`` where that is later."""
 
-    device_ids: Annotated[list[Annotated[str, AfterValidator(_device_id)]], Field(min_length=1, max_length=MAX_DEVICES)]
+    device_ids: Annotated[list[DeviceId], Field(min_length=1, max_length=MAX_DEVICES)]
     expires_in: _Seconds | None = None
-    expires_at: _Time | None = None
-    starts_at: _Time | None = None
+    expires_at: Time | None = None
+    starts_at: Time | None = None
     label: _Label = ""
     aliases: _Aliases = {}
     password: _Password | None = None
     max_viewers: _MaxViewers | None = None
-    fields: list[Literal["speed_kmh", "heading_deg", "altitude_m", "accuracy_m", "time"]] | None = None
-    precision_m: Annotated[_Number, AfterValidator(_precision)] = 0.0
-    delay_s: Annotated[_Number, Field(ge=0, le=MAX_DELAY_SECONDS)] = 0.0
+    fields: list[FieldName] | None = None
+    precision_m: Precision = 0.0
+    delay_s: Delay = 0.0
     trail: Annotated[int, Field(ge=0, le=MAX_TRAIL)] = DEFAULT_TRAIL
     destination: DestinationBody | None = None
     end_on_arrival: bool = False
@@ -123,7 +110,7 @@ class ChangeBody(StrictBody):
     """``PATCH /api/v1/shares/{id}``. What is not named stays; null takes ``password`` or ``max_viewers`` away."""
 
     expires_in: _Seconds | None = None
-    expires_at: _Time | None = None
+    expires_at: Time | None = None
     label: _Label = ""
     aliases: _Aliases = {}
     password: _Password | None = None
@@ -138,8 +125,8 @@ _RULES: Final = {
     "starts_at": _TIME,
     "label": f"one line of at most {MAX_LABEL_CHARS} printable characters",
     "aliases": f"an object: for each device at most one line of 1 to {MAX_ALIAS_CHARS} printable characters",
-    "password": f"a text of 1 to {MAX_PASSWORD_CHARS} characters, or null for none",
-    "max_viewers": f"a whole number from 1 to {MAX_MAX_VIEWERS}, or null for no cap of its own",
+    "password": f"a string of 1 to {MAX_PASSWORD_CHARS} characters, or null for none",
+    "max_viewers": f"a whole number from 1 to {MAX_MAX_VIEWERS}, or null for the server's limit alone",
     "fields": f"a list of some of {', '.join(FIELDS)}",
     "precision_m": f"0, or a number of metres from {MIN_PRECISION_M:.0f} to {MAX_PRECISION_M:.0f}",
     "delay_s": f"a number of seconds from 0 to {MAX_DELAY_SECONDS:.0f}",
@@ -179,7 +166,7 @@ def _explain(model: type[BaseModel], kind: str, location: tuple[int | str, ...])
     if kind == "extra_forbidden":
         known = DestinationBody.model_fields if nested else model.model_fields
         shown = f" `{place}`" if place.isprintable() and len(place) <= MAX_ECHO_CHARS else ""
-        return InvalidRequestError(f"there is no field{shown} here; known are {', '.join(known)}")
+        return InvalidRequestError(f"unknown field{shown}; known are {', '.join(known)}")
     return must(place)
 
 

@@ -16,7 +16,7 @@ from share.model.share import Share
 
 
 def parse_draft(data: bytes, now: float, max_seconds: float) -> tuple[Draft, str | None]:
-    """The share that a body asks for at ``now``, and its password, which is not in the draft until it is hashed.
+    """The share that a body asks for at ``now``, and its password, which is not in the draft until hashed.
 
     ``max_seconds`` bounds the life of a share and how far ahead it may start. InvalidRequestError for all
     that is not a valid request; nothing else is raised.
@@ -26,9 +26,9 @@ def parse_draft(data: bytes, now: float, max_seconds: float) -> tuple[Draft, str
     if len(set(ids)) < len(ids):
         raise InvalidRequestError("`device_ids` must name each device once")
     if not body.aliases.keys() <= set(ids):
-        raise InvalidRequestError("`aliases` must be only of devices in `device_ids`")
+        raise InvalidRequestError("`aliases` must name devices of `device_ids` only")
     if body.trail * len(ids) > MAX_TRAIL_IN_ALL:
-        raise InvalidRequestError(f"`trail` times the number of devices may be at most {MAX_TRAIL_IN_ALL}")
+        raise InvalidRequestError(f"`trail` times the number of devices must be at most {MAX_TRAIL_IN_ALL}")
     starts_at = _start(body.starts_at, now, max_seconds)
     destination = Destination(**body.destination.model_dump()) if body.destination else None
     if body.end_on_arrival and destination is None:
@@ -65,7 +65,7 @@ def parse_changes(data: bytes, share: Share, now: float, max_seconds: float) -> 
         if name in named and getattr(body, name) is None:
             raise must(name)
     if not body.aliases.keys() <= set(share.grant.device_ids):
-        raise InvalidRequestError("`aliases` must be only of devices of this share")
+        raise InvalidRequestError("`aliases` must name devices of this share only")
     ends_at = _end(body, share.starts_at, now, max_seconds)
     changes = Changes(
         ends_at=UNSET if ends_at is None else ends_at,
@@ -74,7 +74,7 @@ def parse_changes(data: bytes, share: Share, now: float, max_seconds: float) -> 
         password_hash=None if "password" in named and body.password is None else UNSET,
         max_viewers=body.max_viewers if "max_viewers" in named else UNSET,
     )
-    changes.applied(share)  # the same is asked again when it is its turn; here before anything is hashed
+    changes.applied(share)  # applied again under the lock; here before anything is hashed
     return changes, _revealed(body.password)
 
 
@@ -89,7 +89,7 @@ def _start(at: float | None, now: float, max_seconds: float) -> float:
 
 
 def _end(body: CreateBody | ChangeBody, starts_at: float, now: float, max_seconds: float) -> float | None:
-    """When the share shall end; None where the body does not say."""
+    """When the share is to end; None where the body does not say."""
     if body.expires_in is not None and body.expires_at is not None:
         raise InvalidRequestError("give `expires_in` or `expires_at`, not both")
     name, earliest = "expires_at", max(starts_at, now)
@@ -116,9 +116,9 @@ def _days(seconds: float) -> str:
 
 
 def share_json(share: Share, now: float, viewers_now: int, pending_total: int) -> dict[str, Any]:
-    """What an operator is told of a share at ``now``: never a code, a hash or a password.
+    """A share at ``now`` as JSON for operators: never a code, a hash or a password.
 
-    ``pending_total`` are viewers that came and are not in ``viewers_total`` yet.
+    ``pending_total`` are viewers that are not in ``viewers_total`` yet.
     """
     grant, goal = share.grant, share.grant.destination
     return {

@@ -1,4 +1,4 @@
-"""What the commands of ``telemetry-bridge share`` do: ask the server, and tell the person.
+"""What the commands of ``telemetry-bridge share`` do: ask the server, and report.
 
 Results go to stdout, all else to stderr, so that a link can be piped.
 """
@@ -9,42 +9,38 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, TypeVar
 
 from bridge.cli.connection import base_url, server_address, token_reader
 from share.cli.arguments import create_body, life, parse_aliases
+from share.cli.client import UNSURE, Client, ServerError
+from share.cli.view import as_json, details, local_time, share_id_of, summary, table, viewers, viewers_now
 from share.model.share import Status
-
-if TYPE_CHECKING:
-    from share.cli.client import Client
 
 _T = TypeVar("_T")
 _Answer = dict[str, Any]
 
 
-def create(options: argparse.Namespace) -> int:
-    """Make a share: the link on stdout, what was shared on stderr."""
-    from share.cli.view import as_json, share_id_of, summary
-
+def create(options: argparse.Namespace) -> None:
+    """Create a share: the link on stdout, what was shared on stderr."""
     body = create_body(options)
     share = _ask(options, lambda client: client.create(body))
     try:
         _print(as_json(share) if options.json else share["url"])
-    except OSError as error:  # nobody will ever see the link again
+    except OSError as error:  # the link is shown this once only
         _discard_stdout()
         name = share_id_of(share)
-        return _fail(f"the link could not be written ({error.strerror}); end it: telemetry-bridge share revoke {name}")
+        raise ServerError(
+            f"the link could not be written ({error.strerror}); end it: telemetry-bridge share revoke {name}"
+        ) from None
     if not options.json:
         for line in summary(share):
             _tell(line)
-    return 0
 
 
-def every(options: argparse.Namespace) -> int:
+def every(options: argparse.Namespace) -> None:
     """The shares as a table."""
-    from share.cli.view import as_json, table
-
     shares = _ask(options, lambda client: client.every(options.status))
     if options.json:
         _print(as_json({"shares": shares}))
@@ -52,32 +48,22 @@ def every(options: argparse.Namespace) -> int:
         _print("\n".join(table(shares)))
     else:
         _tell("no shares")
-    return 0
 
 
-def show(options: argparse.Namespace) -> int:
+def show(options: argparse.Namespace) -> None:
     """One share, a line for each fact."""
-    from share.cli.view import as_json, details
-
     share = _ask(options, lambda client: client.find(options.id))
     _print(as_json(share) if options.json else "\n".join(details(share)))
-    return 0
 
 
-def extend(options: argparse.Namespace) -> int:
+def extend(options: argparse.Namespace) -> None:
     """Move the end."""
-    from share.cli.view import local_time
-
     share = _ask(options, lambda client: client.change(options.id, life(options)))
     _print(f"until {local_time(share.get('expires_at'))}")
-    return 0
 
 
-def relabel(options: argparse.Namespace) -> int:
-    """Change the label and aliases; the server leaves those that are not named."""
-    from share.cli.client import ServerError
-    from share.cli.view import details
-
+def relabel(options: argparse.Namespace) -> None:
+    """Change the label and aliases; those that are not named stay."""
     if options.label is None and not options.alias:
         raise ValueError("name a --label or an --alias")
 
@@ -93,18 +79,15 @@ def relabel(options: argparse.Namespace) -> int:
 
     share = _ask(options, change)
     _print("\n".join(line for line in details(share) if line.startswith(("label:", "devices:"))))
-    return 0
 
 
-def revoke(options: argparse.Namespace) -> int:
-    """End a share; say how many viewers that disconnected where the server told their number."""
-    from share.cli.client import UNSURE, ServerError
-    from share.cli.view import local_time, viewers, viewers_now
+def revoke(options: argparse.Namespace) -> None:
+    """End a share; say how many viewers were disconnected, where the server gives their number."""
 
     async def end(client: Client) -> tuple[_Answer, _Answer]:
         try:
             before = await client.find(options.id)
-        except ServerError:  # whatever it is: to end the share is more urgent than to count
+        except ServerError:  # whatever it is: ending the share is more urgent than counting
             before = {}
         return before, await client.revoke(options.id)
 
@@ -120,16 +103,23 @@ def revoke(options: argparse.Namespace) -> int:
         _print(f"revoked, {viewers(watched)} " + ("being " if viewers_now(after) else "") + "disconnected")
     else:
         _print("revoked")
-    return 0
 
 
-# --- asking and telling ----------------------------------------------------------------------------------
+_ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], None]]] = {
+    "create": create,
+    "list": every,
+    "show": show,
+    "extend": extend,
+    "relabel": relabel,
+    "revoke": revoke,
+}
+
+
+# --- asking and reporting ----------------------------------------------------------------------------------
 
 
 def _ask(options: argparse.Namespace, work: Callable[[Client], Coroutine[Any, Any, _T]]) -> _T:
     """What ``work`` gives with a client of the options' server. ValueError for a wrong address or token."""
-    from share.cli.client import Client
-
     base, token = base_url(options.url), token_reader(options.token, options.token_file)()
     client = Client(base, token)
     if token and server_address(base).shows_tokens():
@@ -142,43 +132,36 @@ def _ask(options: argparse.Namespace, work: Callable[[Client], Coroutine[Any, An
     return asyncio.run(ask())
 
 
-def guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """``run`` with the ends that are expected made exit statuses; ValueError is the program's."""
-
-    def run_guarded(options: argparse.Namespace) -> int:
-        from share.cli.client import ServerError
-
-        try:
-            return run(options)
-        except ServerError as error:
-            return _fail(str(error))
-        except BrokenPipeError:  # the reader of stdout has seen enough
-            _discard_stdout()
-            return 0
-        except OSError as error:  # a full disk behind stdout
-            _discard_stdout()
-            return _fail(error.strerror or str(error))
-
-    return run_guarded
+def run(action: str, options: argparse.Namespace) -> int:
+    """Carry out one action. Exit status 1 for failures that are expected; ValueError is left to the program."""
+    try:
+        _ACTIONS[action](options)
+    except BrokenPipeError:  # the reader of stdout has gone
+        _discard_stdout()
+    except OSError as error:  # a full disk behind stdout
+        _discard_stdout()
+        return _fail(error.strerror or str(error))
+    except ServerError as error:
+        return _fail(str(error))
+    return 0
 
 
 def _print(text: str) -> None:
-    """The result, on stdout, now: an error must show while there is something to do about it."""
+    """The result, on stdout, flushed: an error must show while something can be done about it."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def _tell(line: str) -> None:
     sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 def _fail(line: str) -> int:
-    """Say why, as the program says it, and give the exit status."""
+    """Print the reason as the program does; returns the exit status."""
     _tell(f"telemetry-bridge: {line}")
     return 1
 
 
 def _discard_stdout() -> None:
-    """The interpreter flushes stdout once more at exit; let it have somewhere to flush to."""
+    """The interpreter flushes stdout once more at exit, which must not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,37 +8,27 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from bridge.cli.arguments import duration
 from bridge.cli.terminal import escape
 from bridge.core.setting_types import split_list
 from bridge.core.times import parse_time, timestamp
 from share.model.grant import FIELDS
 
-MAX_DURATION_SECONDS: Final = timedelta(days=3_660).total_seconds()
-"""A sum that ends in another decade is a slip of the finger. The server's own limit is far lower and says so itself."""
 MAX_PASSWORD_BYTES: Final = 1_024
 """Of a password file: a longer one is the wrong file."""
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-def share_duration(text: str) -> float:
-    """``90``, ``90s``, ``15m``, ``1h`` or ``30d`` → seconds."""
-    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*([smhd]?)", text.strip())
-    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else math.inf
-    if seconds > MAX_DURATION_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 90s, 15m, 1h or 30d")
-    return int(seconds) if seconds.is_integer() else seconds
+share_duration = partial(duration, days=True)
 
 
 def share_life(text: str) -> float:
-    """A duration that is more than nothing."""
+    """A duration above 0."""
     seconds = share_duration(text)
     if seconds <= 0:
-        raise argparse.ArgumentTypeError("a share must last longer than nothing; write 90s, 15m, 1h or 30d")
+        raise argparse.ArgumentTypeError("a share must last longer than 0 seconds; write 90s, 15m, 1h or 30d")
     return seconds
 
 
@@ -78,15 +68,15 @@ def coordinates(text: str) -> tuple[float, float]:
     lat, lon = (float(found[1]), float(found[2])) if found else (math.inf, math.inf)
     if abs(lat) > 90 or abs(lon) > 180:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no place; write latitude,longitude in degrees: -33.4489,-70.6693"
+            f"{text!r} is not a place; write latitude,longitude in degrees: -33.4489,-70.6693"
         )
     return lat, lon
 
 
 def share_id(text: str) -> str:
-    """The id of a share, and not its link: a code in a request line would stand in the server's access log."""
+    """The id of a share, not its link: a code in a request line would end up in access logs."""
     if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text) is None:
-        raise argparse.ArgumentTypeError("this is not the id of a share; `telemetry-bridge share list` shows the ids")
+        raise argparse.ArgumentTypeError("not the id of a share; `telemetry-bridge share list` shows the ids")
     return text
 
 
@@ -94,12 +84,12 @@ def names(text: str) -> list[str]:
     """Comma-separated, at least one, each once."""
     found = list(dict.fromkeys(split_list(text)))
     if not found:
-        raise argparse.ArgumentTypeError("at least one is needed")
+        raise argparse.ArgumentTypeError("name at least one")
     return found
 
 
 def fields(text: str) -> list[str]:
-    """Some of FIELDS; ``none`` for a share that shows where, and nothing else."""
+    """Some of FIELDS; ``none`` for a share that shows the place only."""
     found = [] if text.strip() == "none" else names(text)
     if unknown := [name for name in found if name not in FIELDS]:
         raise argparse.ArgumentTypeError(
@@ -126,12 +116,12 @@ def parse_aliases(texts: Iterable[str], device_ids: Sequence[str]) -> dict[str, 
 
 
 def life(options: argparse.Namespace) -> dict[str, Any]:
-    """``--ttl`` or ``--until`` as the server takes it. The ttl counts from the server's now: no clock here matters."""
+    """``--ttl`` or ``--until`` as the server takes it. The server's clock counts the ttl, so ours does not matter."""
     return {"expires_in": options.ttl} if options.ttl is not None else {"expires_at": options.until}
 
 
 def create_body(options: argparse.Namespace) -> dict[str, Any]:
-    """The body of the request for a share. Only what was said is in it: the server knows the defaults.
+    """The body of the request for a share. Only what was given is in it: the server knows the defaults.
 
     Asks for the password where the options say so. ValueError for what does not go together.
     """
@@ -144,25 +134,24 @@ def create_body(options: argparse.Namespace) -> dict[str, Any]:
         "precision_m": options.precision,
         "delay_s": options.delay,
         "trail": options.trail,
+        "end_on_arrival": options.end_on_arrival or None,
     }
-    said = {name: value for name, value in wishes.items() if value is not None}
-    body: dict[str, Any] = {"device_ids": options.devices, **life(options), **said}
+    body: dict[str, Any] = {"device_ids": options.devices, **life(options), **_said(wishes)}
     if options.destination is not None:
         lat, lon = options.destination
-        body["destination"] = {"lat": lat, "lon": lon}
-        if options.radius is not None:
-            body["destination"]["radius_m"] = options.radius
-        if options.destination_name is not None:
-            body["destination"]["name"] = options.destination_name
+        radius, name = options.radius, options.destination_name
+        body["destination"] = _said({"lat": lat, "lon": lon, "radius_m": radius, "name": name})
     elif options.end_on_arrival or options.radius is not None or options.destination_name is not None:
         raise ValueError("--end-on-arrival, --radius and --destination-name need a --destination")
-    if options.end_on_arrival:
-        body["end_on_arrival"] = True
     if options.password_file is not None:
         body["password"] = read_password(options.password_file)
     elif options.password_prompt:
         body["password"] = ask_password()
     return body
+
+
+def _said(wishes: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wishes.items() if value is not None}
 
 
 def read_password(path: Path) -> str:
@@ -182,14 +171,14 @@ def read_password(path: Path) -> str:
 
 
 def ask_password() -> str:
-    """The password, typed twice and never shown. ValueError where nobody can be asked without showing it."""
+    """The password, typed twice and never shown. ValueError without a terminal that can hide it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error", getpass.GetPassWarning)  # it would go on, and show what is typed
+        warnings.simplefilter("error", getpass.GetPassWarning)  # it would go on, and echo what is typed
         try:
-            password = getpass.getpass("Password for the viewers: ")
-            again = getpass.getpass("The same again: ")
+            password = getpass.getpass("Password for viewers: ")
+            again = getpass.getpass("Repeat the password: ")
         except (getpass.GetPassWarning, EOFError, OSError):
-            raise ValueError("there is no terminal to ask for a password; use --password-file") from None
+            raise ValueError("no terminal to ask for a password; use --password-file") from None
     if not password or password != again:
-        raise ValueError("no password was given" if not password else "the two passwords differ; nothing was shared")
+        raise ValueError("no password was given" if not password else "the passwords differ; nothing was shared")
     return password

@@ -1,8 +1,8 @@
 """The operators' HTTP interface from the client's side: what ``telemetry-bridge share`` asks a running server.
 
-A server may be anybody's: its certificate is verified, its answers are bounded in size and time and are
-escaped before they are shown, and the token goes to the address that was given and to no other: redirects are
-not followed and proxies of the environment are not used, as in ``watch``.
+The server is not trusted: its certificate is verified, its answers are bounded in size and time and escaped before
+they are shown, and the token goes to the given address only: redirects are not followed and proxies of the
+environment are not used, as in ``watch``.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 PAGE_SHARES: Final = 100
 """Shares asked for at once."""
 MAX_PAGES: Final = 500
-"""Of one list: five times what a server keeps open by default. A server that never ends its list is not obeyed."""
+"""Of one list: five times what a server keeps open by default. It bounds a list that never ends."""
 MAX_SHOWN_CHARS: Final = 300
 """Of a server's message: one line that can be read."""
 
-UNSURE: Final = "; whether it was done is not known: see `telemetry-bridge share list`"
+UNSURE: Final = "; it may have been done: see `telemetry-bridge share list`"
 NO_TOKEN_HINT: Final = (
     "; no token was given: make one with `telemetry-bridge token --devices A --scope share`, "  # noqa: S105
     "and set TELEMETRY_BRIDGE_TOKEN or name a --token-file"
@@ -41,11 +41,7 @@ NO_TOKEN_HINT: Final = (
 
 
 class ServerError(BridgeError):
-    """The server or the network said no. The text is one escaped line; ``status`` is HTTP's, None without an answer."""
-
-    def __init__(self, text: str, status: int | None = None) -> None:
-        self.status = status
-        super().__init__(text)
+    """The server or the network refused. The text is one escaped line."""
 
 
 class Client:
@@ -73,13 +69,13 @@ class Client:
         await self._session.close()
 
     async def create(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Make a share; the answer's ``url`` is the link."""
+        """Create a share; the answer's ``url`` is the link."""
         share = await self._ask("POST", "", body)
         url = share.get("url")
         if not (
             isinstance(url, str) and url.startswith(("https://", "http://")) and url.isprintable() and " " not in url
         ):
-            raise ServerError(f"the server's answer holds no link{UNSURE}")
+            raise ServerError(f"the server's answer has no link{UNSURE}")
         return share
 
     async def every(self, status: str | None) -> list[dict[str, Any]]:
@@ -90,7 +86,7 @@ class Client:
             answer = await self._ask("GET", "?" + urlencode(query))
             shares, after = answer.get("shares"), answer.get("next")
             if not isinstance(shares, list) or not all(isinstance(share, dict) for share in shares):
-                raise ServerError("the server's answer holds no list of shares; is it a telemetry bridge?")
+                raise ServerError("the server's answer has no list of shares; is it a telemetry bridge?")
             found += shares
             if after is None:
                 return found
@@ -149,16 +145,15 @@ class Client:
         elif status >= 400 and isinstance(code, str) and isinstance(message, str):
             text = f"{_shown(code)}: {_shown(message)}"
         else:
-            sure = (
-                "" if 400 <= status < 500 else unsure
-            )  # a proxy answers 502 and 504 for a server that may have done it
-            text = f"no telemetry bridge's answer from {self._shown}: HTTP {status}{_phrase(status)}{sure}"
+            # A proxy answers 502 and 504 for a server that may have done it.
+            sure = "" if 400 <= status < 500 else unsure
+            text = f"not an answer of a telemetry bridge from {self._shown}: HTTP {status}{sure}"
         retry = headers.get("Retry-After", "")
         if retry.isascii() and retry.isdigit():
             text += f"; try again in {retry[:9]} s"
         if status == HTTPStatus.UNAUTHORIZED and not self._token:
             text += NO_TOKEN_HINT
-        raise ServerError(text, status)
+        raise ServerError(text)
 
     @property
     def _shown(self) -> str:
@@ -166,23 +161,16 @@ class Client:
 
 
 def _shown(text: str) -> str:
-    """``text`` for a person: escaped, and cut where it would fill the terminal."""
+    """``text`` escaped, and cut where it would fill the terminal."""
     return escape(text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "…")
 
 
-def _phrase(status: int) -> str:
-    try:
-        return f" ({HTTPStatus(status).phrase})"
-    except ValueError:
-        return ""
-
-
 def _why(error: Exception) -> str:
-    """The system's words where there are some: aiohttp's repeat the address."""
+    """The reason in the system's words where possible: aiohttp's repeat the address."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _shown(f"its certificate is not trusted: {error.certificate_error}")
     if isinstance(error, aiohttp.ClientConnectorSSLError):
-        return _shown(f"TLS failed: {getattr(error.os_error, 'reason', None) or 'is it https there?'}")
+        return _shown(f"TLS failed: {getattr(error.os_error, 'reason', None) or 'does the server speak https?'}")
     if isinstance(error, OSError) and error.errno:
         return _shown(os.strerror(error.errno) if error.errno > 0 else str(error.strerror))
     return _shown(str(error) or type(error).__name__)

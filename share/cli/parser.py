@@ -1,16 +1,16 @@
-"""``telemetry-bridge share …``: make, list, change and end share links on a running server.
+"""``telemetry-bridge share …``: create, list, change and end share links on a running server.
 
-Exit status: 0 done, 1 the server or the network said no (one line on stderr), 2 wrong arguments.
+Exit status: 0 done, 1 the server or the network refused (one line on stderr), 2 wrong arguments.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from share.cli import actions, arguments
+from share.cli import arguments
 from share.model.grant import FIELDS
 from share.model.share import Status
 
@@ -36,20 +36,18 @@ class _Parser(argparse.ArgumentParser):
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``share`` and its commands to the program's. Each sets ``run``: options → exit status."""
-    text = "Share where devices are by a link: for people without an account, until a time."
+    text = "Share where devices are by a link, for people without an account, until a set time."
     share = commands.add_parser("share", help=text, description=text, epilog=CREATE_EXAMPLES, **_RAW)
     verbs = share.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
 
-    def add(name: str, run: Callable[[argparse.Namespace], int], text: str, examples: str) -> argparse.ArgumentParser:
+    def add(name: str, text: str, examples: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = verbs.add_parser(
             name, help=text, description=text, epilog=examples, parents=[_server_options()], **_RAW
         )
-        parser.set_defaults(run=actions.guarded(run))
+        parser.set_defaults(run=partial(_run, name))
         return parser
 
-    create = add(
-        "create", actions.create, "Make a share and print its link, which is shown this once.", CREATE_EXAMPLES
-    )
+    create = add("create", "Create a share and print its link, which is shown only once.", CREATE_EXAMPLES)
     create.add_argument("--devices", required=True, type=arguments.names, help="device ids, comma-separated")
     _add_life(create)
     create.add_argument("--starts-at", type=arguments.moment, metavar="TIME", help="show nothing before (default: now)")
@@ -58,46 +56,59 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "--alias", action="append", default=[], metavar="DEVICE=NAME", help="what viewers see instead of the id"
     )
     password = create.add_mutually_exclusive_group()
-    password.add_argument("--password-prompt", action="store_true", help="ask here for a password that viewers need")
-    password.add_argument("--password-file", type=Path, metavar="FILE", help="file whose one line is that password")
-    create.add_argument("--max-viewers", type=arguments.whole_number(1), metavar="N", help="viewers at the same time")
+    password.add_argument("--password-prompt", action="store_true", help="prompt for a password that viewers need")
+    password.add_argument("--password-file", type=Path, metavar="FILE", help="file with that password on one line")
+    create.add_argument(
+        "--max-viewers", type=arguments.whole_number(1), metavar="N", help="limit of viewers at the same time"
+    )
     create.add_argument("--fields", type=arguments.fields, help=f"beside the position: {','.join(FIELDS)}, or none")
-    create.add_argument("--precision", type=arguments.metres, metavar="METRES", help="blur to squares of that size")
-    create.add_argument("--delay", type=arguments.share_duration, help="show everything so much later, e.g. 5m")
-    create.add_argument("--trail", type=arguments.whole_number(0), metavar="N", help="past positions a viewer is shown")
+    create.add_argument(
+        "--precision", type=arguments.metres, metavar="METRES", help="show only the middle of squares of that size"
+    )
+    create.add_argument("--delay", type=arguments.share_duration, help="delay everything that is shown, e.g. by 5m")
+    create.add_argument(
+        "--trail", type=arguments.whole_number(0), metavar="N", help="past positions that a new viewer sees"
+    )
     create.add_argument("--destination", type=arguments.coordinates, metavar="LAT,LON", help="where the journey goes")
-    create.add_argument("--radius", type=arguments.metres, metavar="METRES", help="so near to it is arrived")
+    create.add_argument(
+        "--radius", type=arguments.metres, metavar="METRES", help="distance to it that counts as arrived"
+    )
     create.add_argument("--destination-name", metavar="NAME", help="what the page calls it")
-    create.add_argument("--end-on-arrival", action="store_true", help="end the share there")
+    create.add_argument("--end-on-arrival", action="store_true", help="end the share when all devices have arrived")
     _add_json(create)
 
-    every = add(
-        "list", actions.every, "List shares, newest first.", "example:\n  telemetry-bridge share list --status active\n"
-    )
-    every.add_argument("--status", choices=[str(status) for status in Status], help="only those")
+    every = add("list", "List shares, newest first.", "example:\n  telemetry-bridge share list --status active\n")
+    every.add_argument("--status", choices=[str(status) for status in Status], help="only shares with this status")
     _add_json(every)
 
-    show = add("show", actions.show, "Show one share.", "example:\n  telemetry-bridge share show ID\n")
+    show = add("show", "Show one share.", "example:\n  telemetry-bridge share show ID\n")
     extend = add(
-        "extend", actions.extend, "Set when a share ends: later, or earlier.",
+        "extend", "Set when a share ends: later or earlier.",
         "example:\n  telemetry-bridge share extend ID --ttl 1h      # an hour from now\n",
     )  # fmt: skip
     _add_life(extend)
     relabel = add(
-        "relabel", actions.relabel, "Change what viewers read.",
+        "relabel", "Change what viewers read.",
         "example:\n  telemetry-bridge share relabel ID --label 'Delivery 12' --alias 'A=Van 1'\n",
     )  # fmt: skip
-    relabel.add_argument("--label", help="what the page calls the journey; '' for nothing")
-    relabel.add_argument("--alias", action="append", default=[], metavar="DEVICE=NAME", help="the others stay")
+    relabel.add_argument("--label", help="what the page calls the journey; '' removes it")
+    relabel.add_argument(
+        "--alias", action="append", default=[], metavar="DEVICE=NAME", help="what viewers see; the others stay"
+    )
     revoke = add(
         "revoke",
-        actions.revoke,
         "End a share now and disconnect its viewers.",
         "example:\n  telemetry-bridge share revoke ID\n",
     )
     for parser in (show, extend, relabel, revoke):
         parser.add_argument("id", type=arguments.share_id, metavar="ID", help="as `share list` shows it")
     _add_json(show)
+
+
+def _run(action: str, options: argparse.Namespace) -> int:
+    from share.cli import actions  # with aiohttp, for which other commands need not wait
+
+    return actions.run(action, options)
 
 
 _RAW: Final[dict[str, Any]] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
@@ -120,4 +131,4 @@ def _add_life(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="the server's whole answer, on one line")
+    parser.add_argument("--json", action="store_true", help="the whole answer of the server, on one line")

@@ -1,7 +1,7 @@
 """What ``telemetry-bridge share`` prints: a server's answers → lines for people. Pure: no clock, no I/O.
 
-Labels, aliases and all else that a server says is escaped before it becomes a line, and an answer that lacks
-something is shown without it. Times are shown in the zone of the person who reads them, which is named.
+Everything that a server sends is escaped before it becomes a line, and an answer that lacks something is shown without
+it. Times are shown in the local zone, which is named.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bridge.core.times import parse_time
 MAX_CELL_COLUMNS: Final = 32
 """Width of the columns that people fill at most: the table of a fleet's shares fits 120 columns."""
 UNKNOWN: Final = "-"
-"""Shown where there is nothing, or nothing that could be read."""
+"""Shown for what is missing or cannot be read."""
 
 ShareBody = Mapping[str, Any]
 """One share as the server answers it."""
@@ -66,7 +66,7 @@ def viewers(number: int) -> str:
 def summary(share: ShareBody, zone: tzinfo | None = None) -> list[str]:
     """Two lines on a share that was just made: what, until when, and how to take it back."""
     upcoming = f" from {local_time(share.get('starts_at'), zone)}" if share.get("status") == "upcoming" else ""
-    extra = "; the link asks for the password" if share.get("has_password") is True else ""
+    extra = "; the link needs the password" if share.get("has_password") is True else ""
     name = share_id_of(share)
     return [
         f"shared {devices_of(share)}{upcoming} until {local_time(share.get('expires_at'), zone)}, id {name}{extra}",
@@ -99,7 +99,7 @@ def table(shares: Sequence[ShareBody], zone: tzinfo | None = None) -> list[str]:
 
 
 def details(share: ShareBody, zone: tzinfo | None = None) -> list[str]:
-    """All about one share, a line for each thing that is worth one."""
+    """One share, a line for each fact."""
     counts = _mapping(share.get("viewers"))
     limit = share.get("max_viewers")
     ended = _text(share.get("end_reason"))

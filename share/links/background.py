@@ -1,4 +1,4 @@
-"""Work that is done whatever becomes of who asked for it, or of one try."""
+"""Background work: what is repeated, what no cancellation stops, and what waits for a lock."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from bridge.core.errors import StorageError
 from bridge.core.times import Timer
-from share.model.errors import StorageError
 
 log = logging.getLogger("share.links.background")
 
@@ -18,12 +18,11 @@ _T = TypeVar("_T")
 CallLater = Callable[[float, Callable[[], None]], Timer]
 
 
-class Repeated:
+class Periodic:
     """Runs ``work`` every ``seconds``, never twice at a time.
 
-    A StorageError is one WARNING until a try succeeds, anything else is our bug: an ERROR each time.
-    Neither ends the repetition. Of an error only kind and place are logged: its text may quote what was
-    to be stored.
+    A StorageError is one WARNING until a run succeeds, anything else is our bug: an ERROR each time. Neither ends the
+    repetition. Of such a bug only kind and place are logged: its text may quote what was to be stored.
     """
 
     def __init__(self, name: str, seconds: float, work: Callable[[], Awaitable[None]], call_later: CallLater) -> None:
@@ -38,7 +37,7 @@ class Repeated:
         self._failing = False
 
     def start(self) -> None:
-        """The first try is ``seconds`` from now; in the place of what was planned."""
+        """Plan the next run, ``seconds`` from now; it replaces what was planned."""
         if self._closed:
             return
         if self._timer is not None:
@@ -46,13 +45,13 @@ class Repeated:
         self._timer = self._call_later(self._seconds, self.now)
 
     def now(self) -> None:
-        """Try at once, and again ``seconds`` later; while one try is running that one counts."""
+        """Run at once, and again ``seconds`` later; a run that is under way counts as this one."""
         self.start()
         if not self._closed and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self, *, once_more: bool = False) -> None:
-        """No new tries, but ``once_more`` when the one that is running has ended."""
+        """Wait for the run that is under way; no new ones follow it, but for one last with ``once_more``."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -76,8 +75,8 @@ class Repeated:
             self._task = None
 
 
-class Finisher:
-    """Runs work to its end, also when who asked for it has gone."""
+class Shielded:
+    """Runs work to its end, also when its caller is cancelled."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -90,7 +89,7 @@ class Finisher:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(_tell)
+            task.add_done_callback(_log_failure)
             raise
 
     async def wait(self) -> None:
@@ -99,21 +98,21 @@ class Finisher:
             await asyncio.wait(self._tasks)
 
 
-class Turn:
-    """One after the other, and not too many at a time."""
+class BoundedLock:
+    """A lock that a bounded number of callers may hold or wait for."""
 
-    def __init__(self, most: int, full: Callable[[], Exception]) -> None:
-        """At most ``most`` have the turn or wait for it; ``full`` makes what one more is told."""
+    def __init__(self, limit: int, full: Callable[[], Exception]) -> None:
+        """``full`` makes the error for one caller more than ``limit``."""
         self.lock = asyncio.Lock()
-        """Held by whose turn it is; for what need not be counted."""
-        self._most = most
+        """For a holder that need not be counted."""
+        self._limit = limit
         self._full = full
         self._waiting = 0
 
     @asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
-        """Wait for the turn and have it. Raises what ``full`` makes when as many wait as may."""
-        if self._waiting >= self._most:
+    async def held(self) -> AsyncIterator[None]:
+        """Wait for the lock and hold it. Raises what ``full`` makes, at once, when the limit is reached."""
+        if self._waiting >= self._limit:
             raise self._full()
         self._waiting += 1
         try:
@@ -123,6 +122,6 @@ class Turn:
             self._waiting -= 1
 
 
-def _tell(task: asyncio.Task[Any]) -> None:
+def _log_failure(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        log.warning("Shares: a change failed whose maker has gone: %s", type(error).__name__)
+        log.warning("Shares: a change failed after its caller had gone: %s", type(error).__name__)

@@ -1,7 +1,7 @@
 """The shares of this process: open ones in memory, all of them in the database, and the two never at odds.
 
-A share is *open* from its making until it ends, is revoked or arrives. What is written is written first
-and takes effect after; only an end takes effect at once (arrival, time) and is written after.
+A share is *open* from its creation until it expires, is revoked or arrives. Changes are persisted before they take
+effect; only an end by arrival or by time takes effect at once and is persisted after.
 """
 
 from __future__ import annotations
@@ -13,27 +13,25 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final
 
+from bridge.core.errors import StorageError
 from bridge.core.times import timestamp
 from bridge.stream.deadlines import Deadlines
-from share.links.background import CallLater, Finisher, Turn
+from share.links.background import BoundedLock, CallLater, Shielded
 from share.links.ports import Audience, Page, Store
 from share.links.write_behind import WriteBehind
-from share.model.draft import Changes, Draft, ShareOverError, TooManySharesError
-from share.model.errors import GoneError, StorageError
-from share.model.limits import CODE_BYTES, ID_BYTES, MAX_WAITING_CHANGES
+from share.model.draft import Changes, Draft, ShareEndedError, TooManySharesError
+from share.model.errors import GoneError
+from share.model.limits import CODE_BYTES, ID_BYTES, ShareLimits
 from share.model.share import EndReason, Share, Status
 
-CLOSE_SECONDS: Final = 2.0
-"""For what is not stored yet at the end: each try may wait for a lock, and the process is to be gone on time."""
 log = logging.getLogger("share.links.links")
 
 
 class Links:
     """Every call belongs to the loop. What waits for the database is a coroutine.
 
-    A caller that is cancelled does not undo what it has begun: the writing, and what follows from it, go on.
+    Cancelling a caller does not undo what it has begun: the write, and what follows from it, go on.
     """
 
     def __init__(
@@ -46,6 +44,7 @@ class Links:
         max_shares: int,
         retention_seconds: float,
         call_later: CallLater,
+        limits: ShareLimits = ShareLimits(),
     ) -> None:
         """``clock`` is wall-clock; shares are kept for ``retention_seconds`` after their end."""
         self._store = store
@@ -53,35 +52,38 @@ class Links:
         self._clock = clock
         self._deadlines = deadlines
         self._max_shares = max_shares
+        self._close_seconds = limits.close_seconds
         self._open: dict[str, Share] = {}
         self._by_code: dict[str, str] = {}
         self._reserved = 0
-        self._turn = Turn(MAX_WAITING_CHANGES, partial(StorageError, "too many changes wait for the database"))
-        self._finisher = Finisher()
-        self._behind = WriteBehind(
+        self._writing = BoundedLock(
+            limits.max_waiting_changes, partial(StorageError, "too many changes wait for the database")
+        )
+        self._shielded = Shielded()
+        self._write_behind = WriteBehind(
             store,
-            self._turn.lock,
+            self._writing.lock,
             clock=clock,
             retention_seconds=retention_seconds,
             call_later=call_later,
             counted=self._counted,
         )
-        self._unsaved = self._behind.ended
+        self._unsaved = self._write_behind.ended
 
     async def load(self) -> None:
         """Open what the database says is open. StorageError when it cannot be read; then nothing is open."""
         for share in await self._store.load_open(self._clock()):
-            self._publish(share)
-        self._behind.start()
+            self._open_up(share)
+        self._write_behind.start()
 
     async def close(self) -> None:
-        """Store what is not stored yet, as far as the database takes it in CLOSE_SECONDS. Shares stay as they are."""
+        """Store what is not stored yet, for ``close_seconds`` at most. Shares stay as they are."""
         try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._finisher.wait()
-                await self._behind.close()
+            async with asyncio.timeout(self._close_seconds):
+                await self._shielded.wait()
+                await self._write_behind.close()
         except TimeoutError:
-            lost = len(self._unsaved), self._behind.counts.total()
+            lost = len(self._unsaved), self._write_behind.counts.total()
             log.warning("Shares: the database is too slow; the ends of %d by arrival and %d viewers are lost", *lost)
 
     # --- finding ----------------------------------------------------------------------------------------
@@ -91,37 +93,37 @@ class Links:
         return len(self._open)
 
     def find_open(self, share_id: str) -> Share | None:
-        """The share if it is open here, upcoming or active. Only what is found so may be shown to anyone."""
+        """The share if it is open here, upcoming or active. Nothing else may be shown to viewers."""
         return self._open.get(share_id)
 
     async def find(self, share_id: str) -> Share | None:
-        """The share, whatever it is. StorageError."""
+        """The share, open or not. StorageError."""
         return self._known(share_id) or await self._store.by_id(share_id)
 
     async def find_by_code(self, code: str) -> Share | None:
-        """The share that ``code`` leads to, also one that is over. StorageError."""
+        """The share that ``code`` leads to, also one that has ended. StorageError."""
         share = self.find_open_by_code(code) or await self._store.by_code_hash(code_hash(code))
-        if share is None or share.is_over(self._clock()):
+        if share is None or share.has_ended(self._clock()):
             return share
         if self._known(share.id) is None:
-            await self._finisher.run(self._adopt(share.id))
-        return await self.find(share.id)  # it may have ended in the moment in which it was opened
+            await self._shielded.run(self._adopt(share.id))
+        return await self.find(share.id)  # it may have ended while it was being opened
 
     def find_open_by_code(self, code: str) -> Share | None:
         """The share that ``code`` leads to if it is open here; asks no database."""
         return self._open.get(self._by_code.get(code_hash(code), ""))
 
     async def _adopt(self, share_id: str) -> None:
-        """Open a share that goes on in the database and not here: our clock was ahead, or another process made it."""
-        async with self._turn.taken():
+        """Open a share that is open in the database only: our clock was ahead, or another process made it."""
+        async with self._writing.held():
             share = self._known(share_id) or await self._store.by_id(share_id)
-            if share is not None and share_id not in self._open and not share.is_over(self._clock()):
-                self._publish(share)
+            if share is not None and share_id not in self._open and not share.has_ended(self._clock()):
+                self._open_up(share)
 
     async def list(self, owner: str | None, status: Status | None, limit: int, after: str | None) -> Page:
         """At most ``limit`` shares of ``owner`` (None: of all) with ``status`` (None: any), newest first.
 
-        A page may be short, even empty, and yet not be the last. StorageError.
+        A page can be short, even empty, and still not be the last. StorageError.
         """
         now = self._clock()
         rows = await self._store.list(owner, status, now, limit + 1, after)
@@ -130,15 +132,15 @@ class Links:
         return Page(wanted, shares[-1].id if len(rows) > limit else None)
 
     def _known(self, share_id: str) -> Share | None:
-        """What memory knows of it, which is never older than the database."""
+        """The share in memory, which is never older than in the database."""
         return self._open.get(share_id) or self._unsaved.get(share_id)
 
     # --- making, changing, ending -----------------------------------------------------------------------
 
     async def create(self, owner: str, draft: Draft) -> tuple[Share, str]:
-        """A new share, stored and open, and the code of its link. TooManySharesError, StorageError: there is none."""
+        """A new share, stored and open, and the code of its link. TooManySharesError, StorageError: none is made."""
         if len(self._open) + self._reserved >= self._max_shares:
-            raise TooManySharesError(self._max_shares)
+            raise TooManySharesError
         code = secrets.token_urlsafe(CODE_BYTES)
         share = Share(
             id=secrets.token_hex(ID_BYTES),
@@ -153,7 +155,7 @@ class Links:
             max_viewers=draft.max_viewers,
         )
         self._reserved += 1
-        await self._finisher.run(self._create(share))
+        await self._shielded.run(self._create(share))
         return share, code
 
     async def _create(self, share: Share) -> None:
@@ -165,78 +167,78 @@ class Links:
             "Share %s of %r created for %d devices until %s",
             share.id, share.owner, len(share.grant.aliases), timestamp(share.ends_at),
         )  # fmt: skip
-        self._publish(share)
+        self._open_up(share)
 
     async def change(self, share: Share, changes: Changes) -> Share:
-        """The share with ``changes`` made to what it is now. Concurrent changes are made one after the other.
+        """The share with ``changes`` made to what it is now. Concurrent changes are made one at a time.
 
-        ShareOverError, InvalidRequestError, StorageError: it is as it was.
+        ShareEndedError, InvalidRequestError, StorageError: nothing was changed.
         """
-        return await self._finisher.run(self._change(share.id, changes))
+        return await self._shielded.run(self._change(share.id, changes))
 
     async def _change(self, share_id: str, changes: Changes) -> Share:
-        async with self._turn.taken():
+        async with self._writing.held():
             before = await self.find(share_id)
-            if before is None or before.is_over(self._clock()):
-                raise ShareOverError(share_id)
+            if before is None or before.has_ended(self._clock()):
+                raise ShareEndedError(share_id)
             after = changes.applied(before)
             try:
                 await self._store.replace(after)
             except GoneError:
                 await self._follow(share_id)
-                raise ShareOverError(share_id) from None
+                raise ShareEndedError(share_id) from None
             if share_id in self._unsaved:  # it arrived meanwhile, and that is stored after this
-                raise ShareOverError(share_id)
+                raise ShareEndedError(share_id)
             log.info("Share %s of %r changed, until %s", after.id, after.owner, timestamp(after.ends_at))
-            if share_id in self._open or not after.is_over(self._clock()):  # its end may have come meanwhile
-                self._publish(after)
+            if share_id in self._open or not after.has_ended(self._clock()):  # its end may have come meanwhile
+                self._open_up(after)
             return after
 
     async def revoke(self, share: Share) -> Share:
-        """The share, over. One that was over before stays what it was. StorageError: it is as it was, and goes on."""
-        return await self._finisher.run(self._revoke(share))
+        """The share, ended. One that had ended before stays as it was. StorageError: it is unchanged and still open."""
+        return await self._shielded.run(self._revoke(share))
 
     async def _revoke(self, share: Share) -> Share:
-        async with self._turn.taken():
+        async with self._writing.held():
             before = await self.find(share.id)
             now = self._clock()
-            if before is None or before.is_over(now):
+            if before is None or before.has_ended(now):
                 return before or share
-            over = replace(before, ended_at=now, end_reason=EndReason.REVOKED)
+            ended = replace(before, ended_at=now, end_reason=EndReason.REVOKED)
             try:
-                await self._store.replace(over)
+                await self._store.replace(ended)
             except GoneError:
-                return await self._follow(share.id) or over
+                return await self._follow(share.id) or ended
             self._unsaved.pop(share.id, None)  # it arrived meanwhile; the database has an end already
             if share.id in self._open:
-                log.info("Share %s of %r revoked, %d viewers closed", over.id, over.owner, self.viewers(share.id))
-                self._leave(over, EndReason.REVOKED)
-            return over
+                log.info("Share %s of %r revoked, %d viewers closed", ended.id, ended.owner, self.viewers(share.id))
+                self._close(ended, EndReason.REVOKED)
+            return ended
 
     async def _follow(self, share_id: str) -> Share | None:
-        """Another process has ended or removed the share: do the same here, and say what the database says."""
+        """Another process has ended or removed the share: do the same here. Returns what the database has."""
         stored = await self._store.by_id(share_id)
         share = stored or self._open.get(share_id)
         if share is not None and share_id in self._open:
-            self._leave(share, share.end_reason if stored else EndReason.REVOKED)
+            self._close(share, share.end_reason if stored else EndReason.REVOKED)
         return stored
 
     def arrived(self, share_id: str) -> None:
-        """The share has reached its destination: it is over at once, and stored as such as soon as possible."""
+        """The share has reached its destination: it ends at once, which is persisted as soon as possible."""
         share = self._open.get(share_id)
         if share is None:
             return
-        over = replace(share, ended_at=self._clock(), end_reason=EndReason.ARRIVED)
-        log.info("Share %s of %r ended: arrived, %d viewers", over.id, over.owner, self.viewers(share_id))
-        self._behind.end(over)  # first: whatever becomes of its viewers, it must not be open after a restart
-        self._leave(over, EndReason.ARRIVED)
+        ended = replace(share, ended_at=self._clock(), end_reason=EndReason.ARRIVED)
+        log.info("Share %s of %r ended: arrived, %d viewers", ended.id, ended.owner, self.viewers(share_id))
+        self._write_behind.end(ended)  # first: whatever becomes of its viewers, it must not be open after a restart
+        self._close(ended, EndReason.ARRIVED)
 
     def _expired(self, share_id: str) -> None:
         share = self._open[share_id]
         log.info("Share %s of %r ended, %d viewers", share_id, share.owner, self.viewers(share_id))
-        self._leave(share, None)
+        self._close(share, None)
 
-    def _publish(self, share: Share) -> None:
+    def _open_up(self, share: Share) -> None:
         """Open the share, or let it take the place of what it was."""
         before = self._open.get(share.id)
         self._open[share.id] = share
@@ -247,7 +249,7 @@ class Links:
         else:
             self._audience.changed(before, share)
 
-    def _leave(self, share: Share, reason: EndReason | None) -> None:
+    def _close(self, share: Share, reason: EndReason | None) -> None:
         del self._open[share.id], self._by_code[share.code_hash]
         self._deadlines.discard(("share", share.id))
         self._audience.closed(share, reason)
@@ -259,12 +261,12 @@ class Links:
         return self._audience.viewers(share_id)
 
     def count_viewer(self, share_id: str) -> None:
-        """One more viewer has come."""
-        self._behind.counts[share_id] += 1
+        """Count one more viewer."""
+        self._write_behind.counts[share_id] += 1
 
     def pending_viewers(self, share_id: str) -> int:
-        """Viewers that came and are not in ``Share.viewers_total`` yet."""
-        return self._behind.counts[share_id]
+        """Viewers that are not in ``Share.viewers_total`` yet."""
+        return self._write_behind.counts[share_id]
 
     def _counted(self, share_id: str, count: int) -> None:
         for known in (self._open, self._unsaved):
@@ -274,5 +276,5 @@ class Links:
 
 
 def code_hash(code: str) -> str:
-    """What is stored of a link's code. A plain hash is enough: the code is random, so it cannot be tried out."""
+    """What is stored of a link's code. A plain hash is enough: a random code cannot be guessed."""
     return hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()

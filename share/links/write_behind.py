@@ -1,4 +1,4 @@
-"""What is stored after it has taken effect: ends by arrival, viewers that came; and what is removed in the end."""
+"""What is persisted after it has taken effect: ends by arrival, counts of viewers; and old shares removed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from share.links.background import CallLater, Repeated
+from bridge.core.errors import StorageError
+from share.links.background import CallLater, Periodic
 from share.links.ports import Store
-from share.model.errors import GoneError, StorageError
+from share.model.errors import GoneError
 from share.model.limits import ARRIVALS_SECONDS, PURGE_SECONDS, VIEWERS_SECONDS
 from share.model.share import Share
 
@@ -17,7 +18,7 @@ log = logging.getLogger("share.links.write_behind")
 
 
 class WriteBehind:
-    """Tried again and again until the database takes it."""
+    """Retries until the database takes it."""
 
     def __init__(
         self,
@@ -29,21 +30,22 @@ class WriteBehind:
         call_later: CallLater,
         counted: Callable[[str, int], None],
     ) -> None:
-        """``writing`` is held while rows are written. ``counted(share_id, count)`` hears what was stored of counts."""
+        """``writing`` is held while rows are written. ``counted(share_id, count)`` is called for counts once stored."""
         self.ended: dict[str, Share] = {}
-        """Shares that have arrived, until the database knows."""
+        """Shares that have arrived and are not stored as ended yet."""
         self.counts: Counter[str] = Counter()
-        """Viewers that have come, until the database knows."""
+        """Viewers by share that are not stored yet."""
         self._store = store
         self._writing = writing
         self._clock = clock
         self._retention_seconds = retention_seconds
         self._counted = counted
-        self._arrivals = Repeated("storing the end of shares that arrived", ARRIVALS_SECONDS, self._save, call_later)
-        self._flushing = Repeated("counting viewers", VIEWERS_SECONDS, self._flush, call_later)
-        self._purging = Repeated("removing old shares", PURGE_SECONDS, self._purge, call_later)
+        self._arrivals = Periodic("storing the end of shares that arrived", ARRIVALS_SECONDS, self._save, call_later)
+        self._flushing = Periodic("counting viewers", VIEWERS_SECONDS, self._flush, call_later)
+        self._purging = Periodic("removing old shares", PURGE_SECONDS, self._purge, call_later)
 
     def start(self) -> None:
+        """Begin to store counts, and to remove old shares."""
         self._flushing.start()
         self._purging.now()
 
@@ -54,7 +56,7 @@ class WriteBehind:
         await self._flushing.close(once_more=True)
 
     def end(self, share: Share) -> None:
-        """``share``, which is over, is to be stored so."""
+        """Store that ``share`` has ended, as soon as the database takes it."""
         self.ended[share.id] = share
         self._arrivals.now()
 
@@ -67,9 +69,9 @@ class WriteBehind:
                 try:
                     await self._store.replace(self.ended[share_id])
                     self.ended.pop(share_id, None)
-                except GoneError:  # over already, or removed: nothing is left to be stored
+                except GoneError:  # it has ended already, or was removed: nothing is left to store
                     self.ended.pop(share_id, None)
-                except StorageError as error:  # the next one may be stored all the same
+                except StorageError as error:  # the next one may still be stored
                     failed = error
         if failed is not None:
             raise failed
@@ -87,4 +89,4 @@ class WriteBehind:
     async def _purge(self) -> None:
         removed = await self._store.purge(self._clock() - self._retention_seconds)
         if removed:
-            log.info("Shares: %d removed that were over for longer than they are kept", removed)
+            log.info("Shares: %d removed after their retention", removed)

@@ -11,13 +11,13 @@ from share.model.limits import MAX_DEVICES
 
 
 def folded(text: str) -> str:
-    """What two texts have in common that a reader would take for the same: case and width of letters aside."""
+    """``text`` without differences that a reader overlooks: case and width of letters."""
     if text.isascii():  # the same, in a tenth of the time: a token of another service has this done for each device
         return text.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def tells(text: str, device_ids: Iterable[str]) -> bool:
+def discloses(text: str, device_ids: Iterable[str]) -> bool:
     """Whether one of the ids stands in ``text`` as a whole word, whatever the case or width of its letters."""
     shown = folded(text)
     return any(_stands_in(shown, folded(device_id)) for device_id in device_ids)
@@ -31,7 +31,7 @@ def _stands_in(text: str, word: str) -> bool:
 def neutral_aliases(device_ids: Sequence[str], given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """``(device_id, alias)`` for each: the given one, else "Device" for one alone and "Device 1", … for several.
 
-    A name that is taken, or that would tell an id (a device may be called ``2``), is passed over.
+    A name that is taken, or that would disclose an id (a device may be called ``2``), is skipped.
     """
     taken = {folded(alias) for alias in given.values()}
     ids = [folded(device_id) for device_id in device_ids]

@@ -1,4 +1,4 @@
-"""What an operator asks for: a new share, or changes of one, and why it cannot be had. Pure: no I/O, no clock."""
+"""What an operator asks for: a new share, or changes of one, and why it is refused. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final
 
 from bridge.core.errors import BridgeError
-from share.model.aliases import folded, tells
+from share.model.aliases import discloses, folded
 from share.model.grant import Grant
 from share.model.share import Share
 
@@ -24,19 +24,15 @@ class InvalidRequestError(BridgeError):
 
 
 class TooManySharesError(BridgeError):
-    """As many shares are open as may be; ``limit`` says how many."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        super().__init__(f"{limit} shares are open")
+    """The limit of open shares is reached."""
 
 
-class ShareOverError(BridgeError):
-    """A share that has ended or was revoked cannot be changed any more."""
+class ShareEndedError(BridgeError):
+    """The share has ended or was revoked, and cannot be changed."""
 
 
 class Unset(Enum):
-    """What a field is that a request does not name; null is a value of its own."""
+    """The value of a field that a request does not name; null is a value like any other."""
 
     UNSET = "unset"
 
@@ -46,7 +42,7 @@ UNSET: Final = Unset.UNSET
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A share as its maker wants it. Times are wall-clock UTC in seconds since the epoch."""
+    """A share as its owner wants it. Times are wall-clock UTC in seconds since the epoch."""
 
     starts_at: float
     ends_at: float
@@ -59,7 +55,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What shall be different. UNSET leaves a field as it is."""
+    """What to change. UNSET leaves a field as it is."""
 
     ends_at: float | Unset = UNSET
     label: str | Unset = UNSET
@@ -84,11 +80,11 @@ class Changes:
 
 
 def check_names(aliases: Iterable[tuple[str, str]], *shown: str) -> None:
-    """InvalidRequestError unless the aliases are unique, and neither they nor the texts ``shown`` tell a device id."""
+    """InvalidRequestError unless the aliases are unique, and no alias or text ``shown`` discloses a device id."""
     pairs = tuple(aliases)
     if len({folded(alias) for _, alias in pairs}) < len(pairs):
-        raise InvalidRequestError("`aliases` must be unique, whatever their case: give each device another one")
+        raise InvalidRequestError("`aliases` must be unique, ignoring case")
     ids = [device_id for device_id, _ in pairs]
     for what, texts in (("`aliases`", [alias for _, alias in pairs]), ("`label` and `destination.name`", shown)):
-        if any(tells(text, ids) for text in texts):
-            raise InvalidRequestError(f"{what} must not contain a device id: the public would learn it")
+        if any(discloses(text, ids) for text in texts):
+            raise InvalidRequestError(f"{what} must not contain a device id: viewers would see it")

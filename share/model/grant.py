@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, get_args
 
-FIELDS: Final = ("speed_kmh", "heading_deg", "altitude_m", "accuracy_m", "time")
+FieldName = Literal["speed_kmh", "heading_deg", "altitude_m", "accuracy_m", "time"]
+FIELDS: Final[tuple[FieldName, ...]] = get_args(FieldName)
 """What a share may show beside ``lat`` and ``lon``, in the order in which it is shown."""
-DEFAULT_FIELDS: Final = frozenset({"speed_kmh", "heading_deg", "accuracy_m", "time"})
-"""What a share shows when its maker does not choose: what the page needs to say where to, how fast and when."""
+DEFAULT_FIELDS: Final[frozenset[FieldName]] = frozenset({"speed_kmh", "heading_deg", "accuracy_m", "time"})
+"""What a share shows by default: what the page needs to say where to, how fast and when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,12 @@ class Grant:
     delay_s: float = 0.0
     """Nothing is shown earlier than this many seconds after it was received."""
     trail: int = 0
-    """Past positions of each device that a new viewer is shown, beside the last one."""
+    """Past positions of each device that a new viewer gets, besides the last one."""
     destination: Destination | None = None
     end_on_arrival: bool = False
     """Whether the share ends when the position behind what is shown, not moved to a grid, is within the radius."""
 
     @property
     def device_ids(self) -> tuple[str, ...]:
+        """Of all devices, in the order of ``aliases``."""
         return tuple(device_id for device_id, _ in self.aliases)

@@ -57,6 +57,6 @@ class Share:
             return Status.ENDED
         return Status.UPCOMING if now < self.starts_at else Status.ACTIVE
 
-    def is_over(self, now: float) -> bool:
-        """Whether it has ended or was revoked by ``now``: it does not come back."""
+    def has_ended(self, now: float) -> bool:
+        """Whether it has ended or was revoked by ``now``. It never opens again."""
         return self.status(now) in (Status.ENDED, Status.REVOKED)

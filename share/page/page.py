@@ -23,7 +23,7 @@ ASSET_SECONDS: Final = 31_536_000
 """How long a browser keeps an asset: a year, the longest that RFC 2616 allowed; the content's hash is in its URL."""
 _VERSION_CHARACTERS: Final = 16
 """Of the hash, in the URL: 64 bits tell versions apart."""
-_ASSETS: Final = {
+ASSETS: Final = {
     "leaflet.js": "text/javascript",
     "leaflet.css": "text/css",
     "page.css": "text/css",
@@ -44,7 +44,7 @@ _HOST: Final = re.compile(r"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]
 _PAGE_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Vary": "Accept-Language",
-    "Referrer-Policy": "strict-origin",  # the link's code stays here; who makes the map tiles may ask for an origin
+    "Referrer-Policy": "strict-origin",  # the link's code stays here; a tile server may ask for an origin
     "X-Robots-Tag": "noindex, nofollow",
     "X-Content-Type-Options": "nosniff",
     "Permissions-Policy": "geolocation=(), camera=(), microphone=(), payment=(), usb=()",
@@ -73,22 +73,25 @@ class Page:
     def __init__(self, tiles_url: str, attribution: str, *, silent_seconds: float, public_url: str = "") -> None:
         """``tiles_url`` is a template with ``{z}``, ``{x}`` and ``{y}``, or empty for a map without pictures.
 
-        ``attribution`` is what the maker of the tiles wants to be said, in the HTML that they give out: its text
-        and its http(s) links are shown, all else in it is left out. ``public_url`` is an origin as
-        ``checks.check_public_url`` returns it. ValueError when the template is none.
+        ``attribution`` credits the source of the tiles, in the HTML that such sources publish: its text and its http(s)
+        links are shown, the rest is left out. ``public_url`` is an origin as
+        ``setting_types.check_public_url`` returns it. ValueError when the template is invalid.
         """
         self._public_url = public_url
         self._tile_origins = tile_origins(tiles_url)
-        self._assets = {name: _Asset(data, _compress(data), _ASSETS[name]) for name, data in _load().items()}
+        self._assets = {
+            name: _Asset(data, gzip.compress(data, mtime=0), ASSETS[name]) for name, data in _load().items()
+        }
         self.version = _version(self._assets)
         config = {"tiles": tiles_url, "attribution": read_attribution(attribution), "silent_seconds": silent_seconds}
         texts = load_texts()
         self._pages = {language: self._fill(language, texts[language], config) for language in LANGUAGES}
 
     def routes(self) -> list[web.RouteDef]:
+        """The page and its assets."""
         return [
             web.get("/s/{code}", self.page),
-            web.get("/s/{code}/", self.page),  # some who pass links on add a slash
+            web.get("/s/{code}/", self.page),  # some clients add a slash to a link
             web.get("/s-assets/{version}/{name}", self.asset),
         ]
 
@@ -104,7 +107,7 @@ class Page:
         )
 
     async def asset(self, request: web.Request) -> web.Response:
-        """A file of the list. One of another version is sent too, but is not to be kept.
+        """An asset. One of another version is sent too, but must not be cached.
 
         A page of the server before this one, or of a neighbour that is newer, then still works.
         """
@@ -112,13 +115,13 @@ class Page:
         if asset is None:
             return web.Response(status=404, text="not found\n", headers={"Cache-Control": "no-store"})
         current = request.match_info["version"] == self.version
-        headers = {**_ASSET_HEADERS, "Cache-Control": f"public, max-age={ASSET_SECONDS}, immutable"}
-        if not current:
-            headers["Cache-Control"] = "no-store"
-        if "gzip" not in request.headers.get(ACCEPT_ENCODING, "").lower():
-            return web.Response(body=asset.content, content_type=asset.type, charset="utf-8", headers=headers)
-        headers["Content-Encoding"] = "gzip"
-        return web.Response(body=asset.compressed, content_type=asset.type, charset="utf-8", headers=headers)
+        lasting = f"public, max-age={ASSET_SECONDS}, immutable"
+        headers = {**_ASSET_HEADERS, "Cache-Control": lasting if current else "no-store"}
+        body = asset.content
+        if "gzip" in request.headers.get(ACCEPT_ENCODING, "").lower():
+            body = asset.compressed
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(body=body, content_type=asset.type, charset="utf-8", headers=headers)
 
     def _policy(self, host: str, *, secure: bool) -> str:
         # 'self' covers ws and wss of the same host since CSP 3; Safari before 15.4 wants them by name.
@@ -146,7 +149,7 @@ class Page:
 
 
 def load_texts() -> dict[str, dict[str, str]]:
-    """What the page says: language → key → text, with ``{name}`` where a value goes."""
+    """The texts of the page: language → key → text, with ``{name}`` where a value goes."""
     texts: dict[str, dict[str, str]] = orjson.loads(_static("texts.json"))
     return texts
 
@@ -154,7 +157,7 @@ def load_texts() -> dict[str, dict[str, str]]:
 def choose_language(accepted: str) -> str:
     """The language of the page for an ``Accept-Language`` header (RFC 9110 section 12.5.4)."""
     best, best_quality = LANGUAGES[0], 0.0
-    for item in accepted.split(",")[:20]:  # nobody speaks more; the header is a stranger's
+    for item in accepted.split(",")[:20]:  # enough languages for anyone; the header is untrusted
         tag, _, parameter = item.partition(";")
         language = tag.strip().lower().partition("-")[0]
         quality = _quality(parameter)
@@ -181,17 +184,12 @@ def _stream_origins(public_url: str, host: str, *, secure: bool) -> list[str]:
 def _load() -> dict[str, bytes]:
     leaflet = files("xstatic.pkg.leaflet") / "data"
     return {
-        name: (leaflet / name).read_bytes() if name.startswith("leaflet.") else _static(name)
-        for name in sorted(_ASSETS)
+        name: (leaflet / name).read_bytes() if name.startswith("leaflet.") else _static(name) for name in sorted(ASSETS)
     }
 
 
 def _static(name: str) -> bytes:
     return (files("share.page") / "static" / name).read_bytes()
-
-
-def _compress(content: bytes) -> bytes:
-    return gzip.compress(content, mtime=0)
 
 
 def _version(assets: Mapping[str, _Asset]) -> str:

@@ -30,7 +30,7 @@ def tile_origins(template: str) -> tuple[str, ...]:
             raise ValueError(f"not a URL; {_HINT}") from None
         name = host.removesuffix(f":{port}")
         if parts.scheme.lower() not in ("http", "https") or "@" in parts.netloc or _HOST.fullmatch(name) is None:
-            raise ValueError(f"an http or https URL without a user's name is needed; {_HINT}")
+            raise ValueError(f"use an http or https URL without a user name; {_HINT}")
         origins.append(f"{parts.scheme.lower()}://{host}")
     return tuple(dict.fromkeys(origins))
 
@@ -38,8 +38,7 @@ def tile_origins(template: str) -> tuple[str, ...]:
 def read_attribution(text: str) -> list[tuple[str, str]]:
     """``(text, link)`` pieces of an attribution; the link is empty where there is none.
 
-    Makers of tiles give theirs out as HTML, so that is what is read; of it only text and ``http(s)`` links
-    are kept, whoever wrote it.
+    Tile servers publish theirs as HTML, so that is what is read; only text and ``http(s)`` links of it are kept.
     """
     reader = _Attribution()
     reader.feed(text)

@@ -1,93 +1,61 @@
-"""The stored shares. Durable when a call returns; the loop never waits for a disk."""
+"""The stored shares: one query or statement for each call."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, tuple_, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, or_, select, tuple_, update
 
-from bridge.core.errors import StartError
-from bridge.storage.database import open_database
-from bridge.storage.database_errors import explain
-from bridge.storage.worker import Worker
-from share.model.errors import GoneError, StorageError
+from bridge.core.errors import StorageError
+from share.model.errors import GoneError
 from share.model.share import EndReason, Share, Status
 from share.store.tables import from_row, shares, to_row
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, RowMapping, Select
+    from sqlalchemy import Connection, RowMapping, Select
 
-OPEN_SECONDS: Final = 120.0
-"""For the check and the migrations at the start; two such waits of PostgreSQL fit in."""
+    from bridge.storage.database import Database
 
 Shares = list[Share]
 """Needed as a name, as ``Store`` has a method ``list``."""
 
-_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
 class Store:
-    """Shares in SQLite or PostgreSQL, behind one thread with one connection.
+    """Shares in a database that has the schema SHARES. Every method raises StorageError as of ``Database.run``."""
 
-    Every method but ``open`` and ``close`` raises StorageError when the database says no, is too slow, or too much
-    waits for it already. Each is one transaction: done whole or not at all. A caller that is cancelled leaves its
-    call to be done; a failure is then one line in the log. Once its cause is gone the store works again by itself.
-    """
-
-    def __init__(self, url: str) -> None:
-        """``url`` as ``check_database_url`` takes it. Nothing is opened yet."""
-        self._url = url
-        self._worker = Worker("share-store")
-        self._engine: Engine | None = None
-        self._failing = False
-
-    async def open(self) -> None:
-        """Connect, check and migrate. StartError in one line when that cannot be; the store is then closed."""
-
-        def start() -> None:
-            self._engine = open_database(self._url)
-
-        try:
-            await self._worker.run(start, seconds=OPEN_SECONDS)
-        except StorageError as error:
-            await self.close()
-            raise StartError(f"the share database: {error}") from None
-        except BaseException:
-            await self.close()
-            raise
-
-    async def close(self) -> None:
-        """Do what waits, for some seconds at most, and disconnect. More calls are refused. May be called again."""
-        await self._worker.close(lambda: self._engine.dispose() if self._engine is not None else None)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     # --- reading ---------------------------------------------------------------------------------------
 
     async def load_open(self, now: float) -> Shares:
-        """Those that are upcoming or active at ``now``, in no order.
+        """The shares that are upcoming or active at ``now``, in no order.
 
-        One that this release cannot read is left out, here and in ``list``, with a line in the log: a single
-        share must not keep a server from starting.
+        A share that this release cannot read is left out, here and in ``list``, with a line in the log: a single one
+        must not keep a server from starting.
         """
         query = select(shares).where(_is_open(now))
-        return await self._ask(lambda connection: _readable(connection.execute(query).mappings()))
+        return await self._database.run(lambda connection: _readable(connection.execute(query).mappings()))
 
     async def by_id(self, share_id: str) -> Share | None:
+        """The share with this id, open or not. StorageError also when this release cannot read it."""
         found = await self._shares(select(shares).where(shares.c.id == share_id))
         return found[0] if found else None
 
     async def by_code_hash(self, code_hash: str) -> Share | None:
+        """The share whose code has this hash; otherwise as ``by_id``."""
         found = await self._shares(select(shares).where(shares.c.code_hash == code_hash))
         return found[0] if found else None
 
     async def list(self, owner: str | None, status: Status | None, now: float, limit: int, after: str | None) -> Shares:
         """At most ``limit`` of them, the newest first; of the same moment the greater id first.
 
-        ``owner`` and ``status`` (at ``now``) narrow the choice, None does not. ``after`` is the id of the page
-        before's last one; after one that is not there, or not this owner's, comes nothing.
+        ``owner`` and ``status`` (at ``now``) narrow the choice unless None. ``after`` is the id of the last share
+        of the page before; after an id that is unknown, or not this owner's, comes nothing.
         """
         newest_first = (shares.c.created_at.desc(), shares.c.id.desc())
 
@@ -105,38 +73,38 @@ class Store:
         def work(connection: Connection) -> Shares:
             found: Shares = []
             mark = after
-            while True:  # once, but for rows that are passed over: a page must not look like the last for them
+            while True:  # once, unless rows are skipped: they must not make a page look like the last
                 rows = connection.execute(page(mark)).mappings().all()
                 found += _readable(rows)
                 if len(rows) < limit or len(found) >= limit:
                     return found[:limit]
                 mark = rows[-1]["id"]
 
-        return await self._ask(work)
+        return await self._database.run(work)
 
     # --- writing ---------------------------------------------------------------------------------------
 
     async def insert(self, share: Share) -> None:
-        """Keep a new one. StorageError also when its id or code_hash is there already."""
+        """Store a new share. StorageError also when its id or code_hash exists already."""
         row = to_row(share)
-        await self._ask(lambda connection: connection.execute(insert(shares), row))
+        await self._database.run(lambda connection: connection.execute(insert(shares), row))
 
     async def replace(self, share: Share) -> None:
-        """Make every column that of ``share`` but ``viewers_total``, which only ``add_viewers`` moves: whoever
-        changes a share need not know what was counted meanwhile. GoneError when it is not there, or is over:
-        what another process has revoked stays revoked."""
+        """Store every column of ``share`` but ``viewers_total``, which only ``add_viewers`` changes: the caller need
+        not know what was counted meanwhile. GoneError when it is not there, or has
+        ended: what another process has revoked stays revoked."""
         row = to_row(share)
         del row["viewers_total"]
 
         def work(connection: Connection) -> None:
             goes_on = and_(shares.c.id == share.id, shares.c.ended_at.is_(None))
             if connection.execute(update(shares).where(goes_on).values(row)).rowcount != 1:
-                raise GoneError(f"share {share.id} is over, or is not in the database")
+                raise GoneError(f"share {share.id} has ended, or is not in the database")
 
-        await self._ask(work)
+        await self._database.run(work)
 
     async def add_viewers(self, counts: Mapping[str, int]) -> None:
-        """Add to ``viewers_total`` by id. Ids that are not there are passed over."""
+        """Add to ``viewers_total`` by id. Unknown ids are skipped."""
         rows = [{"share": share_id, "more": count} for share_id, count in sorted(counts.items())]
         if not rows:
             return
@@ -145,42 +113,17 @@ class Store:
             .where(shares.c.id == bindparam("share"))
             .values(viewers_total=shares.c.viewers_total + bindparam("more"))
         )
-        await self._ask(lambda connection: connection.execute(statement, rows))
+        await self._database.run(lambda connection: connection.execute(statement, rows))
 
     async def purge(self, before: float) -> int:
-        """Delete those that were over before then: by ``ended_at``, else by ``ends_at``. Returns how many."""
-        over = func.coalesce(shares.c.ended_at, shares.c.ends_at) < before
-        return await self._ask(lambda connection: connection.execute(delete(shares).where(over)).rowcount)
-
-    # --- the way to the thread -------------------------------------------------------------------------
+        """Delete the shares that had ended by ``before``: by ``ended_at``, else by ``ends_at``. Returns how many."""
+        old = func.coalesce(shares.c.ended_at, shares.c.ends_at) < before
+        return await self._database.run(lambda connection: connection.execute(delete(shares).where(old)).rowcount)
 
     async def _shares(self, query: Select[Any]) -> Shares:
-        return await self._ask(lambda connection: [from_row(row) for row in connection.execute(query).mappings()])
-
-    async def _ask(self, work: Callable[[Connection], _T]) -> _T:
-        return await self._worker.run(lambda: self._transaction(work))
-
-    def _transaction(self, work: Callable[[Connection], _T]) -> _T:
-        """On the thread. The errors' chain ends here: PostgreSQL's own quote rows."""
-        if self._engine is None:
-            raise StorageError("the store is not open")
-        try:
-            with self._engine.begin() as connection:
-                result = work(connection)
-                if self._worker.is_given_up():  # a database that hung is back: undo what was answered as failed
-                    raise StorageError("it came too late, and was not done")
-        except IntegrityError as error:  # the database is well
-            raise StorageError(explain(error)) from None
-        except SQLAlchemyError as error:
-            reason = explain(error)
-            if not self._failing:
-                self._failing = True
-                _log.warning("the share database fails: %s", reason)
-            raise StorageError(reason) from None
-        if self._failing:
-            self._failing = False
-            _log.info("the share database works again")
-        return result
+        return await self._database.run(
+            lambda connection: [from_row(row) for row in connection.execute(query).mappings()]
+        )
 
 
 def _readable(rows: Iterable[RowMapping]) -> Shares:
@@ -189,7 +132,7 @@ def _readable(rows: Iterable[RowMapping]) -> Shares:
         try:
             found.append(from_row(row))
         except StorageError as error:
-            _log.warning("passed over: %s", error)
+            _log.warning("skipped: %s", error)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import BigInteger, Column, Double, Index, MetaData, RowMapping, Table, Text, UniqueConstraint
 
-from share.model.errors import StorageError
+from bridge.core.errors import StorageError
 from share.model.grant import Destination, Grant
 from share.model.share import EndReason, Share
 

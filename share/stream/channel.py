@@ -1,7 +1,7 @@
 """The way from one device's telemetry to what the viewers of one grant see.
 
-A channel is a cohort of the broker: it gets the raw messages of its devices, once for all its viewers,
-and writes what it has made of them. Nothing of a message but what the grant permits leaves this module.
+A channel renders a cohort of the broker: it gets the telemetry of its devices, once for all its viewers,
+and gives what it has made of it. Nothing of a message but what the grant permits leaves this module.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from bridge.core.geo import distance_m
+from bridge.core.limits import FUTURE_SECONDS
 from bridge.core.telemetry import Kind, Position, Telemetry
 from bridge.core.times import Timer
-from bridge.fanout.cohort import Cohort
-from bridge.fanout.subscription import Entry, Subscription
+from bridge.fanout.rendering import Entry, Message, Selection
+from bridge.protocol.frames import event_frame
 from share.model.grant import Grant
 from share.stream.projection import project, public_frame
 
@@ -23,8 +24,6 @@ EPOCH_BYTES: Final = 3
 """Random bytes that tell the message ids of one channel from those of another: ``k3f9-152``."""
 FIRST_SEQUENCES: Final = 1_000_000
 """Where message ids begin is chosen below this, so that they do not tell how much was shown before."""
-FUTURE_SECONDS: Final = 300.0
-"""How far ahead of our clock a device's may be; a fix from further ahead is not shown."""
 HELD_POSITIONS: Final = 600
 """Positions of a channel that wait for a delay to pass, shared by its devices: with one device, one each 0.5 s for five
 minutes; 200 bytes each."""
@@ -32,8 +31,6 @@ REPLAY_POSITIONS: Final = 32
 """Positions of a trail that are written at once: 8 KiB, little beside the chunk that a socket may have waiting."""
 TRAIL_STEP_M: Final = 25.0
 """Least distance between two positions of a trail: so that one that is parked does not eat it up."""
-
-Read = Callable[[bytes], Position | None]
 
 
 class _Held:
@@ -53,12 +50,13 @@ class _Held:
 class _Device:
     """What a channel knows of one device. ``trail`` and ``last`` are public: ``(sequence, body)``."""
 
-    __slots__ = ("alias", "arrived", "held", "last", "newest_at", "place", "trail", "trail_place")
+    __slots__ = ("alias", "arrived", "held", "is_fixed", "last", "newest_at", "place", "trail", "trail_place")
 
     def __init__(self, alias: str, trail: int) -> None:
         self.alias = alias
         self.held: deque[_Held] = deque()
         self.newest_at: tuple[float, float, float] | None = None
+        self.is_fixed = False
         self.trail: deque[tuple[int, bytes]] = deque(maxlen=trail)
         self.trail_place: tuple[float, float] | None = None
         self.last: tuple[int, bytes] | None = None
@@ -70,8 +68,8 @@ class _Device:
         return (*self.trail, self.last) if self.last is not None else ()
 
 
-class Channel(Cohort):
-    """Everything on the loop; ``flush`` is called by the broker.
+class Channel:
+    """A ``Renderer`` of the broker's: everything on the loop.
 
     A position is not shown when it was received or measured before the grant's start, when it is older
     than one that was taken before, or repeats it. Its time is the device's, but never later than when it
@@ -82,29 +80,30 @@ class Channel(Cohort):
     """
 
     __slots__ = (
-        "_call_later", "_deliver", "_devices", "_epoch", "_grant", "_most_held", "_on_arrival", "_read", "_ready",
-        "_sequence", "_timer",
+        "_call_later", "_devices", "_epoch", "_grant", "_most_held", "_on_arrival", "_ready", "_sequence", "_timer",
+        "_turn", "selection", "watched",
     )  # fmt: skip
 
     def __init__(
         self,
         grant: Grant,
-        read: Read,
         *,
         call_later: Callable[[float, Callable[[], None]], Timer],
-        deliver: Callable[[Channel], None],
+        turn: Callable[[Selection], None],
         on_arrival: Callable[[], None],
     ) -> None:
-        """``deliver`` is the broker's: it calls ``flush`` when a delay has passed.
+        """``turn`` is the broker's ``render``: it makes a turn when a delay has passed.
 
         ``on_arrival`` is called once, in a turn of its own, when every device was shown at the destination
         of a grant with ``end_on_arrival``.
         """
-        super().__init__(frozenset(grant.device_ids))
+        self.selection = Selection(frozenset(grant.device_ids), self)
+        """What the broker has to keep, and viewers to select."""
+        self.watched = False
+        """Whether there are viewers: most shares are open for hours and watched for minutes."""
         self._grant = grant
-        self._read = read
         self._call_later = call_later
-        self._deliver = deliver
+        self._turn = turn
         self._on_arrival: Callable[[], None] | None = on_arrival if grant.end_on_arrival else None
         self._devices = {device_id: _Device(alias, grant.trail) for device_id, alias in grant.aliases}
         self._epoch = secrets.token_hex(EPOCH_BYTES)
@@ -128,16 +127,13 @@ class Channel(Cohort):
         """Alias and newest public position, as JSON, of each device."""
         return [(device.alias, device.last[1] if device.last else None) for device in self._devices.values()]
 
-    def show(self, subscription: Subscription) -> None:
-        """Let a new member have the trails and last positions, as fast as it takes them.
+    def known(self) -> Iterator[Sequence[bytes]]:
+        """The trails and last positions, for a new viewer's subscription to ``show``.
 
         What comes live meanwhile may reach it before, and is then shown once more in its place, with the same
-        id: the last that it is shown of a device is always the newest.
+        id: the last that it is shown of a device is always the newest. Never a whole trail at once: it is several
+        times what a socket may have waiting.
         """
-        subscription.sweep(self._replay())
-
-    def _replay(self) -> Iterator[Sequence[bytes]]:
-        """Never a whole trail at once: it is several times what a socket may have waiting."""
         for device in self._devices.values():
             shown = 0
             while True:
@@ -150,27 +146,35 @@ class Channel(Cohort):
     def _id(self, sequence: int) -> str:
         return f"{self._epoch}-{sequence}"
 
-    # --- what comes ---------------------------------------------------------------------------------------
+    # --- Renderer -----------------------------------------------------------------------------------------
 
-    def flush(self, now: float, monotonic: float) -> list[Subscription]:
-        raw, self.entries = self.entries, []
-        for message, _ in raw:
-            self.take(message, now, monotonic)
+    def render(self, turn: Sequence[Message], now: float, monotonic: float) -> Sequence[Entry]:
+        """The public positions among ``turn``, and those whose delay has passed."""
+        for message in turn:
+            self.take(message.telemetry, now, monotonic)
         if self._grant.delay_s and self._timer is None:
             self._release(monotonic)
-        self.entries, self._ready = self._ready, self.entries
-        return super().flush(now, monotonic) if self.entries else []
+        ready, self._ready = self._ready, []
+        return ready
+
+    def event(self, name: str, data: Mapping[str, Any]) -> bytes:
+        """A text frame."""
+        return event_frame(name, data)
+
+    # --- what comes ---------------------------------------------------------------------------------------
 
     def take(self, message: Telemetry, now: float, monotonic: float) -> None:
-        """Show ``message`` with the next flush, or when its delay has passed, if it is fit to be shown.
+        """Show ``message`` with the next turn, or when its delay has passed, if it is fit to be shown.
 
         ``now`` is when it came, by the wall clock. A retained message is older: only its own time says when
         it is from. One without, or with one that cannot be since it lies ahead of ours, is shown to nobody whose
-        grant has a start, and never in the place of another.
+        grant has a start, and never in the place of another. Where a network takes a device to be is never shown in
+        the place of what the device says itself, which takes the place of it at once.
         """
-        position = self._read(message.payload)
+        position = message.position
         device = self._devices.get(message.device_id)
-        if position is None or device is None:
+        is_fix = message.fix is not None
+        if position is None or device is None or (device.is_fixed and not is_fix):
             return
         starts_at = self._grant.starts_at
         at = now if position.time is None else min(position.time, now)
@@ -183,9 +187,11 @@ class Channel(Cohort):
             return
         key = (at, position.lat, position.lon)
         if position.time is not None:  # where only we know the time, our clock may have been set back
-            if device.newest_at is not None and (at < device.newest_at[0] or key == device.newest_at):
+            newest_at = device.newest_at if device.is_fixed == is_fix else None
+            if newest_at is not None and (at < newest_at[0] or key == newest_at):
                 return
             device.newest_at = key
+        device.is_fixed = is_fix
         if position.time != at and not (message.retained and position.time is None):
             position = position._replace(time=at)
         if self._grant.delay_s:
@@ -200,9 +206,9 @@ class Channel(Cohort):
             device.trail.append(device.last)
             device.trail_place = device.place
         device.last, device.place = (self._sequence, shown.body), (shown.lat, shown.lon)
-        if self.members:  # most shares are open for hours and watched for minutes
+        if self.watched:
             frame = public_frame(self._id(self._sequence), device.alias, shown.body, replay=False)
-            self._ready.append((Telemetry(device.alias, Kind.POSITION, b""), frame))
+            self._ready.append(Entry(device.alias, Kind.POSITION, frame, exact.time or 0.0))
         self._look_for_arrival(device, exact)
 
     def _is_apart(self, device: _Device) -> bool:
@@ -239,14 +245,14 @@ class Channel(Cohort):
 
     def _woken(self) -> None:
         self._timer = None
-        self._deliver(self)
+        self._turn(self.selection)
 
     def close(self) -> None:
         """Nothing is shown any more."""
         self._on_arrival = None
         if self._timer is not None:
             self._timer.cancel()
-        self.entries, self._ready = [], []
+        self._ready = []
         for device in self._devices.values():
             device.held.clear()
             device.trail.clear()

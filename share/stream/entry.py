@@ -1,34 +1,48 @@
-"""Where tokens are made and looked at: what opens a share now, and for how many."""
+"""Tokens made and verified: what opens a share now, and for how many viewers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from bridge.access.paseto import KeyRing
 from bridge.core.errors import TokenError
-from bridge.stream.hub import Hub
 from share.links.links import Links
-from share.model.limits import DAY_SECONDS
 from share.model.share import Share, Status
 from share.stream.rooms import Room, Rooms, Viewer
 from share.stream.tokens import Ticket, mint, verify
 
 
-class Desk:
+class Entrance:
     """Owned by the application, one per process."""
 
-    def __init__(self, hub: Hub, ring: KeyRing, rooms: Rooms, links: Links) -> None:
-        self._hub = hub
+    def __init__(
+        self,
+        ring: KeyRing,
+        rooms: Rooms,
+        links: Links,
+        *,
+        clock: Callable[[], float],
+        token_seconds: float,
+        max_seconds: float,
+        max_viewers: int,
+    ) -> None:
+        """``token_seconds`` is the life of our tokens, ``max_seconds`` the longest of one made elsewhere;
+        ``max_viewers`` is the server's cap of streams for each share, 0 for none. ``clock`` is wall-clock."""
         self._ring = ring
         self._rooms = rooms
         self._links = links
+        self._clock = clock
+        self._token_seconds = token_seconds
+        self._max_seconds = max_seconds
+        self._max_viewers = max_viewers
         self.viewers = 0
         """Open streams of all shares."""
 
     def token_for(self, share: Share) -> tuple[str, float]:
         """A token for an open share, and when it expires: never later than the share ends."""
-        now = self._hub.clock()
-        expires_at = min(now + self._hub.settings.share_token_seconds, share.ends_at)
+        now = self._clock()
+        expires_at = min(now + self._token_seconds, share.ends_at)
         return mint(self._ring, share.id, expires_at=expires_at, now=now), expires_at
 
     def verify(self, token: str | None) -> Ticket:
@@ -36,8 +50,8 @@ class Desk:
 
         TokenError as of ``tokens.verify``; ``share_closed`` when its share is not open.
         """
-        now = self._hub.clock()
-        ticket = verify(self._ring, token, now=now, max_seconds=self._hub.settings.share_max_days * DAY_SECONDS)
+        now = self._clock()
+        ticket = verify(self._ring, token, now=now, max_seconds=self._max_seconds)
         if ticket.share_id is not None:
             share = self._links.find_open(ticket.share_id)
             if share is None or share.status(now) is not Status.ACTIVE:
@@ -63,8 +77,8 @@ class Desk:
         return room
 
     def is_full(self, room: Room) -> bool:
-        """Whether as many watch as may."""
-        caps = [self._hub.settings.max_connections_per_share or None, room.share.max_viewers if room.share else None]
+        """Whether the share has reached its viewer limit."""
+        caps = [self._max_viewers or None, room.share.max_viewers if room.share else None]
         return any(cap is not None and len(room.viewers) >= cap for cap in caps)
 
     def leave(self, room: Room, viewer: Viewer) -> None:

@@ -26,7 +26,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from bridge.core.geo import _METRES_PER_DEGREE
+from bridge.core.geo import METRES_PER_DEGREE
 from bridge.core.telemetry import Position
 from bridge.core.times import timestamp
 from bridge.protocol.frames import json_text, text_frame
@@ -49,13 +49,13 @@ def grid(lat: float, lon: float, precision_m: float) -> tuple[float, float]:
     as many as its longest side needs, about seven at a pole. 180° and -180° are the same place. The middle
     of a cell lies in that cell: ``grid`` of the result is the result. A grid, and not noise: noise averages out.
     """
-    rows = math.ceil(180.0 * _METRES_PER_DEGREE / precision_m)
+    rows = math.ceil(180.0 * METRES_PER_DEGREE / precision_m)
     height = 180.0 / rows
     row = min(int((lat + 90.0) / height), rows - 1)  # the pole itself belongs to the last row
     south = row * height - 90.0
     north = south + height
     nearest = max(south, -north, 0.0)  # to the equator: there the row is longest
-    columns = max(1, math.ceil(360.0 * _METRES_PER_DEGREE * math.cos(math.radians(nearest)) / precision_m))
+    columns = max(1, math.ceil(360.0 * METRES_PER_DEGREE * math.cos(math.radians(nearest)) / precision_m))
     width = 360.0 / columns
     column = int((lon + 180.0) % 360.0 / width) % columns  # 180° first, or rounding may leave it west of itself
     return round(south + height / 2, _PLACES), round((column + 0.5) * width - 180.0, _PLACES)

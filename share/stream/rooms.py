@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from bridge.core.times import Timer, timestamp
+from bridge.fanout.broker import Broker
+from bridge.fanout.history import LastKnown
 from bridge.protocol.closing import CloseReason
 from bridge.protocol.frames import event_frame
-from bridge.stream.hub import Hub
 from share.model.grant import Grant
 from share.model.share import EndReason, Share
-from share.stream.channel import Channel, Read
+from share.stream.channel import Channel
 
 MAX_ROOMS_ELSEWHERE: Final = 1000
 """Different grants of tokens that other services have made, watched now or lately. Each costs 10 µs for each message of
@@ -28,7 +29,8 @@ class Viewer(Protocol):
     def tell_share(self) -> None:
         """The share was changed: say so, and end at its new end if that is sooner."""
 
-    def expire(self, *frames: bytes, reason: CloseReason = CloseReason.EXPIRED) -> None: ...
+    def expire(self, *frames: bytes, reason: CloseReason = CloseReason.EXPIRED) -> None:
+        """Write ``frames`` and end the stream, whether its client reads or not."""
 
 
 class Room:
@@ -46,26 +48,43 @@ class Room:
 
     @property
     def grant(self) -> Grant:
+        """What its viewers may see, as it is now."""
         return self.share.grant if self.share else self._grant
 
     @property
     def key(self) -> str | Grant:
+        """What the room is found by."""
         return self.share.id if self.share else self._grant
 
 
 class Arrivals(Protocol):
     """Whom a room tells that its share has come to its destination."""
 
-    def arrived(self, share_id: str) -> None: ...
+    def arrived(self, share_id: str) -> None:
+        """Every device of the share has been shown at its destination."""
 
 
 class Rooms:
     """All rooms of one process. A stored share has its room while it is open; tokens made elsewhere have one for each
     grant while it is watched, and for a while after: who comes back finds trail and delayed positions as they were."""
 
-    def __init__(self, hub: Hub, read: Read) -> None:
-        self._hub = hub
-        self._read = read
+    def __init__(
+        self,
+        broker: Broker,
+        history: LastKnown,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        call_later: Callable[[float, Callable[[], None]], Timer],
+        max_elsewhere: int = MAX_ROOMS_ELSEWHERE,
+    ) -> None:
+        """``clock`` is wall-clock; ``call_later`` is the loop's; ``max_elsewhere`` rooms of tokens made elsewhere."""
+        self._broker = broker
+        self._history = history
+        self._clock = clock
+        self._monotonic = monotonic
+        self._call_later = call_later
+        self._max_elsewhere = max_elsewhere
         self._rooms: dict[str | Grant, Room] = {}
         self._elsewhere: dict[Grant, Room] = {}
         self.arrivals: Arrivals | None = None
@@ -82,7 +101,7 @@ class Rooms:
         """The room of tokens that another service has made with ``grant``; None when there are too many such rooms."""
         room = self._rooms.get(grant)
         if room is None:
-            if len(self._elsewhere) >= MAX_ROOMS_ELSEWHERE and not self._make_place():
+            if len(self._elsewhere) >= self._max_elsewhere and not self._make_place():
                 return None
             room = self._elsewhere[grant] = self._open(grant, None)
         return room
@@ -101,13 +120,15 @@ class Rooms:
             room.closing.cancel()
             room.closing = None
         room.viewers.add(viewer)
+        room.channel.watched = True
 
     def leave(self, room: Room, viewer: Viewer) -> None:
         """``viewer``, whose subscription the broker has forgotten, is gone."""
         room.viewers.discard(viewer)
+        room.channel.watched = bool(room.viewers)
         if room.share is None and not room.viewers:
             linger = max(room.grant.delay_s, LINGER_SECONDS)
-            room.closing = self._hub.call_later(linger, lambda: self._close(room))
+            room.closing = self._call_later(linger, lambda: self._close(room))
 
     def viewers(self, share_id: str) -> int:
         """Open streams of a share."""
@@ -145,21 +166,20 @@ class Rooms:
     # --- channels -----------------------------------------------------------------------------------------
 
     def _open(self, grant: Grant, share: Share | None) -> Room:
-        hub = self._hub
-
         def arrived() -> None:
             if share is not None and self.arrivals is not None:
                 self.arrivals.arrived(share.id)
 
-        channel = Channel(grant, self._read, call_later=hub.call_later, deliver=hub.broker.deliver, on_arrival=arrived)
+        channel = Channel(grant, call_later=self._call_later, turn=self._broker.render, on_arrival=arrived)
         room = Room(grant, channel, share)
         self._rooms[room.key] = room
-        hub.broker.attach(channel)
-        zero = hub.clock() - hub.monotonic()  # of monotonic, by the clock as it is set now; it may have been wrong then
+        self._broker.keep(channel.selection)
+        # Of monotonic, by the clock as it is set now: it may have been wrong then.
+        zero = self._clock() - self._monotonic()
         for device_id in grant.device_ids:
-            for _, message, monotonic in hub.history.of(device_id):
-                channel.take(message, zero + monotonic, monotonic)
-        hub.broker.deliver(channel)
+            for known in self._history.of(device_id):
+                channel.take(known.message, zero + known.received_monotonic, known.received_monotonic)
+        self._broker.render(channel.selection)
         return room
 
     def _close(self, room: Room) -> None:
@@ -169,7 +189,7 @@ class Rooms:
         if room.closing is not None:
             room.closing.cancel()
         room.channel.close()
-        self._hub.broker.detach(room.channel)
+        self._broker.release(room.channel.selection)
 
 
 def _each(viewers: Iterable[Viewer], tell: Callable[[Viewer], None]) -> None:

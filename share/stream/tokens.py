@@ -1,45 +1,53 @@
 """Share tokens: v4.local, sealed with a share key. The only module of ``share`` that makes and opens tokens.
 
-Two kinds open a stream. Ours names a stored share, ``share_id``, and says nothing else: what may be seen is
-looked up. Another service that has the share key names ``device_id`` or ``device_ids`` itself, and may
-narrow what is shown by ``fields``, ``precision_m``, ``delay_s``, ``trail`` and ``starts_at``. The purpose
-is bound by the key, which is never an access key, and by ``aud`` where there is one.
+Two kinds open a stream. Ours names a stored share, ``share_id``, and nothing else: its grant is looked up. A token of
+another service that has the share key names ``device_id`` or ``device_ids`` itself, and may narrow what is shown by
+``fields``, ``precision_m``, ``delay_s``, ``trail`` and ``starts_at``. The key, which is never an access key, binds the
+purpose, and so does ``aud`` where there is one.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
-from bridge.access.claims import check_times, claim, optional, text_value
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from bridge.access.claims import Validity, optional, text_value
 from bridge.access.paseto import KeyRing
-from bridge.core.device_ids import DEVICE_ID_RULE, is_device_id
 from bridge.core.errors import TokenError
 from bridge.core.strict_json import parse_object
 from bridge.core.times import parse_time, timestamp
 from share.model.aliases import neutral_aliases
-from share.model.grant import DEFAULT_FIELDS, FIELDS, Grant
-from share.model.limits import (
-    MAX_DELAY_SECONDS,
-    MAX_DEVICES,
-    MAX_LABEL_CHARS,
-    MAX_PRECISION_M,
-    MAX_TRAIL,
-    MAX_TRAIL_IN_ALL,
-    MIN_PRECISION_M,
-)
+from share.model.grant import DEFAULT_FIELDS, FieldName, Grant
+from share.model.limits import MAX_DEVICES, MAX_LABEL_CHARS, MAX_TRAIL, MAX_TRAIL_IN_ALL
+from share.model.rules import Delay, DeviceId, Number, Precision
 
 AUDIENCE_SHARE: Final = "telemetry-bridge/share-location"
-"""``aud`` of share tokens. Ours always carry it; another maker's may leave it out, but not differ."""
+"""``aud`` of share tokens. Ours always carry it; another issuer's may leave it out, but not differ."""
 TOKEN_ID_BYTES: Final = 12
 """Random bytes of ``jti``: 96 bits, so that two tokens never share one."""
-_ABOUT_THE_GRANT: Final = frozenset({"fields", "precision_m", "delay_s", "trail", "starts_at", "label"})
-"""Claims that go with ``device_id`` and ``device_ids`` only."""
 
-_T = TypeVar("_T")
+
+def _each_once(ids: list[str]) -> list[str]:
+    return list(dict.fromkeys(ids))
+
+
+class _GrantClaims(BaseModel):
+    """What another service's token says of its grant. No claim may be null; unknown ones are ignored."""
+
+    model_config = ConfigDict(frozen=True, strict=True, hide_input_in_errors=True)
+
+    device_ids: Annotated[list[DeviceId], AfterValidator(_each_once), Field(min_length=1, max_length=MAX_DEVICES)]
+    label: Annotated[str, AfterValidator(text_value), Field(max_length=MAX_LABEL_CHARS)] = ""
+    starts_at: Annotated[float | None, BeforeValidator(parse_time)] = None
+    fields: list[FieldName] = Field(default=sorted(DEFAULT_FIELDS))
+    precision_m: Precision = 0.0
+    delay_s: Delay = 0.0
+    trail: Annotated[Number, Field(ge=0, le=MAX_TRAIL, multiple_of=1)] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class Ticket:
 
     @property
     def key(self) -> Hashable:
-        """What two tokens for the same thing have in common."""
+        """Equal for two tokens that open the same thing."""
         return self.share_id or self.grant
 
 
@@ -73,7 +81,7 @@ def verify(ring: KeyRing, token: str | None, *, now: float, max_seconds: float) 
     """What ``token`` opens at ``now``.
 
     TokenError: ``token_required`` for none or an empty one, ``token_expired`` and ``token_not_yet_valid``
-    for one that is genuine but not now, ``token_invalid`` for all else, a life of more than
+    for a genuine one at the wrong time, ``token_invalid`` for the rest, a life of more than
     ``max_seconds`` included. Costs about 75 µs.
     """
     if not token:
@@ -83,98 +91,39 @@ def verify(ring: KeyRing, token: str | None, *, now: float, max_seconds: float) 
     payload = ring.open(token)
     try:
         claims = parse_object(payload)
-        expires_at = claim(claims, "exp", parse_time)
-        valid_at = optional(claims, "nbf", parse_time, None)
-        issued_at = optional(claims, "iat", parse_time, None)
-        audience = optional(claims, "aud", text_value, AUDIENCE_SHARE)
+        validity = Validity.parse(claims)
         optional(claims, "jti", text_value, "")
-        ticket = _ticket(claims, expires_at)
+        ticket = _ticket(claims, validity.expires_at)
     except ValueError as error:
         raise TokenError("token_invalid", str(error)) from None
-    if audience != AUDIENCE_SHARE:
-        raise TokenError("token_invalid", "aud names another audience")
-    check_times(now, expires_at=expires_at, valid_at=valid_at, issued_at=issued_at)
-    if expires_at - (now if issued_at is None else issued_at) > max_seconds:
-        raise TokenError("token_invalid", f"lives longer than {max_seconds:.0f} s")
+    validity.check(now=now, audience=AUDIENCE_SHARE, max_seconds=max_seconds)
     return ticket
 
 
 def _ticket(claims: Mapping[str, Any], expires_at: float) -> Ticket:
-    """ValueError, which names the claim and quotes nothing, when they are not understood."""
+    """What the claims open. ValueError names the claim that is wrong and quotes nothing."""
     share_id = optional(claims, "share_id", text_value, None)
     names = {"share_id", "device_id", "device_ids"} & claims.keys()
     if len(names) != 1:
         raise ValueError("exactly one of share_id, device_id and device_ids is needed")
     if share_id is not None:
-        if _ABOUT_THE_GRANT & claims.keys():  # ignored, they would show more than their maker meant
-            raise ValueError("what a stored share shows is stored with it; share_id goes alone")
+        if _GrantClaims.model_fields.keys() & claims.keys():  # ignored, they would show more than their issuer meant
+            raise ValueError("share_id excludes every claim about the grant, which is stored with the share")
         return Ticket(expires_at, share_id, None)
-    device_ids: tuple[str, ...]
-    if "device_id" in names:
-        device_ids = (claim(claims, "device_id", _device_id),)
-    else:
-        device_ids = claim(claims, "device_ids", _device_ids)
-    return Ticket(expires_at, None, _grant(claims, device_ids), optional(claims, "label", _label, ""))
-
-
-def _grant(claims: Mapping[str, Any], device_ids: tuple[str, ...]) -> Grant:
-    precision = _number(claims, "precision_m", 0.0, MAX_PRECISION_M)
-    if 0.0 < precision < MIN_PRECISION_M:
-        raise ValueError(f"precision_m is below {MIN_PRECISION_M:g}")
-    trail = _number(claims, "trail", 0.0, MAX_TRAIL)
-    if not trail.is_integer():
-        raise ValueError("trail is not a whole number")
-    if trail * len(device_ids) > MAX_TRAIL_IN_ALL:
+    device_ids = claims["device_ids"] if "device_ids" in names else [claims["device_id"]]
+    try:
+        said = _GrantClaims.model_validate({**claims, "device_ids": device_ids})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise ValueError(f"{first['loc'][0]}: {first['msg']}") from None
+    if said.trail * len(said.device_ids) > MAX_TRAIL_IN_ALL:
         raise ValueError(f"trail times the number of devices is above {MAX_TRAIL_IN_ALL}")
-    return Grant(
-        aliases=neutral_aliases(device_ids, {}),
-        starts_at=optional(claims, "starts_at", parse_time, None),
-        fields=optional(claims, "fields", _fields, DEFAULT_FIELDS),
-        precision_m=precision,
-        delay_s=_number(claims, "delay_s", 0.0, MAX_DELAY_SECONDS),
-        trail=int(trail),
+    grant = Grant(
+        aliases=neutral_aliases(said.device_ids, {}),
+        starts_at=said.starts_at,
+        fields=frozenset(said.fields),
+        precision_m=said.precision_m,
+        delay_s=said.delay_s,
+        trail=int(said.trail),
     )
-
-
-def _number(claims: Mapping[str, Any], name: str, default: float, most: float) -> float:
-    def parse(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError("is not a number")  # noqa: TRY004 - a wrong value from outside, not a wrong call
-        if not 0 <= value <= most:
-            raise ValueError(f"is not from 0 to {most:g}")
-        return float(value)
-
-    return optional(claims, name, parse, default)
-
-
-def _device_id(value: object) -> str:
-    if not isinstance(value, str) or not is_device_id(value):
-        raise ValueError(f"is not a device id: use {DEVICE_ID_RULE}")
-    return value
-
-
-def _device_ids(value: object) -> tuple[str, ...]:
-    ids = _list(value, _device_id)
-    if not 1 <= len(ids) <= MAX_DEVICES:
-        raise ValueError(f"has not from 1 to {MAX_DEVICES} entries")
-    return ids
-
-
-def _fields(value: object) -> frozenset[str]:
-    names = frozenset(_list(value, text_value))
-    if not names <= set(FIELDS):
-        raise ValueError(f"knows only {', '.join(FIELDS)}")
-    return names
-
-
-def _label(value: object) -> str:
-    label = text_value(value)
-    if len(label) > MAX_LABEL_CHARS:
-        raise ValueError(f"has more than {MAX_LABEL_CHARS} characters")
-    return label
-
-
-def _list(value: object, parse: Callable[[object], _T]) -> tuple[_T, ...]:
-    if not isinstance(value, list):
-        raise ValueError("is not a list")  # noqa: TRY004 - a wrong value from outside, not a wrong call
-    return tuple(dict.fromkeys(map(parse, value)))
+    return Ticket(expires_at, None, grant, said.label)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from bridge.core.telemetry import UpstreamState
-from tests.functional.ingest.fake_mqtt import consuming, lines, options
+from tests.functional.ingest.fake_mqtt import QUICK, Waits, consuming, lines, options
 from tests.mosquitto import MosquittoServer
 from tests.real.conftest import StartMosquitto
 from tests.sockets import open_files
@@ -23,7 +24,7 @@ TEN_MEGABYTES = 10_000_000
 
 
 def seed(device_id: str, number: int = 1) -> str:
-    """A message in the seed format."""
+    """A message in the DEVICE_ID envelope."""
     return f'{{"data":{{"DEVICE_ID":"{device_id}","N":{number}}}}}'
 
 
@@ -67,12 +68,12 @@ def test_ten_megabytes_are_counted_and_the_next_message_arrives(mosquitto: Mosqu
 
 
 def test_a_paused_mqtt_broker_is_noticed_within_two_keep_alives(
-    start_mosquitto: StartMosquitto, monkeypatch: pytest.MonkeyPatch
+    start_mosquitto: StartMosquitto,
 ) -> None:
     """A half-open link brings no end by itself; data comes again when the MQTT broker does."""
-    monkeypatch.setattr("bridge.ingest.mqtt.link.KEEPALIVE_SECONDS", KEEPALIVE_SECONDS)
     mosquitto = start_mosquitto(extra=("log_type all",))
-    with consuming(options(mosquitto.port)) as (consumer, collected):
+    limits = replace(QUICK, keepalive_seconds=KEEPALIVE_SECONDS)
+    with consuming(options(mosquitto.port), limits=limits) as (consumer, collected):
         wait_until(lambda: pings_of_one_link(mosquitto) >= 2, what=mosquitto.log)
         downs = collected.states.count(UpstreamState.DOWN)
         mosquitto.pause()
@@ -91,29 +92,25 @@ def pings_of_one_link(mosquitto: MosquittoServer) -> int:
 
 
 def test_two_consumers_with_one_client_id_come_back_ever_less_often(
-    mosquitto: MosquittoServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    mosquitto: MosquittoServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They throw each other out for ever; the waits grow, and the log says what to change."""
-    bounds: list[float] = []
+    waits, given = Waits(0.02), options(mosquitto.port)
 
-    def jitter(attempt: int, _uniform: object, base: float, cap: float) -> float:
-        bounds.append(min(cap, base * 2.0**attempt))
-        return 0.02
+    def bounds() -> list[float]:
+        return [min(cap, base * 2.0**failures) for failures, base, cap in waits.asked]
 
-    monkeypatch.setattr("bridge.ingest.mqtt.consumer.full_jitter", jitter)
-    given = options(mosquitto.port)
-    with consuming(given), consuming(given):
-        wait_until(lambda: max(bounds, default=0) >= 30)
+    with consuming(given, waits=waits), consuming(given, waits=waits):
+        wait_until(lambda: max(bounds(), default=0) >= 30)
         wait_until(lambda: any("BRIDGE_MQTT_CLIENT_ID" in line for line in lines(caplog)))
-    waits = next(number for number, bound in enumerate(bounds, 1) if bound >= 30)
-    assert waits <= 2 * 10  # 0.5, 1, 2, 4 … 30 for each of the two
+    asked = next(number for number, bound in enumerate(bounds(), 1) if bound >= 30)
+    assert asked <= 2 * 10  # 0.5, 1, 2, 4 … 30 for each of the two
 
 
 def test_a_flapping_mqtt_broker_grows_nothing_and_doubles_nothing(
-    mosquitto: MosquittoServer, monkeypatch: pytest.MonkeyPatch
+    mosquitto: MosquittoServer,
 ) -> None:
     """After many restarts: the same threads and files, and each message once."""
-    monkeypatch.setattr("bridge.ingest.mqtt.consumer.full_jitter", lambda *_: 0.01)
     with consuming(options(mosquitto.port)) as (consumer, collected):
         wait_until(lambda: consumer.statistics().ready)
         threads, files = set(threading.enumerate()), open_files()

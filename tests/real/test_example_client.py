@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.environment import ROOT
 from tests.mosquitto import MosquittoServer
 from tests.ports import free_port
-from tests.real.test_main_job import SEED
+from tests.real.test_main_job import ENVELOPE
 from tests.serving import Process, Serving, StartServing, make_token
 from tests.waiting import wait_until
 
@@ -50,13 +50,13 @@ def test_it_comes_back_after_a_restart(mosquitto: MosquittoServer, start_serving
     first = start_serving(mqtt_url=mosquitto.url(), port=port)
     first.wait_ready()
     with example(tmp_path, port, make_token()) as client:
-        mosquitto.publish("fleet/x", SEED, retain=True)
+        mosquitto.publish("fleet/x", ENVELOPE, retain=True)
         client.wait_for("0848086072")
         assert first.end() == 0
         client.wait_for("closed with 1001: server draining")
         before = client.log_file.stat().st_size
         start_serving(mqtt_url=mosquitto.url(), port=port).wait_ready()
-        mosquitto.publish("fleet/y", SEED.replace("0848086072", "after"))
+        mosquitto.publish("fleet/y", ENVELOPE.replace("0848086072", "after"))
         client.wait_for("(?m)^after ", BACK_SECONDS)
         # Both may be replayed, in any order.
         wait_until(lambda: b"0848086072" in client.log_file.read_bytes()[before:], what=client.log)

@@ -21,10 +21,12 @@ from tests.serving import Serving, StartServing, make_token
 from tests.waiting import wait_until
 
 SECONDS = 60.0
-SEED = '{"timestamp":"2024-12-11T10:30:00Z","data":{"DEVICE_ID":"0848086072","LAT":-33.4567,"LON":-70.6789,"SPEED":45}}'
+ENVELOPE = (
+    '{"timestamp":"2024-12-11T10:30:00Z","data":{"DEVICE_ID":"0848086072","LAT":-33.4567,"LON":-70.6789,"SPEED":45}}'
+)
 FORMATS: dict[str, tuple[str, str, str]] = {
-    "seed": ("position", SEED, "0848086072"),
-    "seed with odd spaces, numbers and text": (
+    "DEVICE_ID envelope": ("position", ENVELOPE, "0848086072"),
+    "DEVICE_ID envelope with odd spaces, numbers and text": (
         "position",
         '{ "data" : {"DEVICE_ID":"zürich-7", "LAT": 4.7370e1, "LON": 8.540, "NOTE":"caf\\u00e9 ☕ <b>&amp;</b>"} }\n',
         "zürich-7",
@@ -136,14 +138,14 @@ def test_every_known_format_arrives_byte_for_byte(shipped: MosquittoServer, serv
 
 def test_a_retained_message_is_a_replay(shipped: MosquittoServer, serving: Serving) -> None:
     """A client that comes later sees the last known message, marked as such, before the live one."""
-    live = SEED.replace("45", "46")
-    publish(shipped, "fleet/truck-1/position", SEED, "-r", "-q", "1")
+    live = ENVELOPE.replace("45", "46")
+    publish(shipped, "fleet/truck-1/position", ENVELOPE, "-r", "-q", "1")
     wait_until(lambda: serving.stats()["total_messages_processed"] == 1)
     with following(serving, "0848086072") as client:
         assert [next_event(client)["event"] for _ in range(2)] == ["hello", "subscribed"]
         known = next_event(client)
         assert known["replay"] is True
-        assert known["data"] == json.loads(SEED)
+        assert known["data"] == json.loads(ENVELOPE)
         publish(shipped, "fleet/truck-1/position", live, "-q", "1")
         event = next_event(client)
         assert "replay" not in event
@@ -164,8 +166,8 @@ def test_a_device_cannot_speak_on_the_topic_of_another(shipped: MosquittoServer,
     """The access list drops it; the bridge never sees it."""
     with following(serving, "*") as client:
         assert [next_event(client)["event"] for _ in range(2)] == ["hello", "subscribed"]
-        publish(shipped, "fleet/truck-2/position", SEED, "-q", "1")
-        publish(shipped, "fleet/truck-1/position", SEED.replace("0848086072", "honest"), "-q", "1")
+        publish(shipped, "fleet/truck-2/position", ENVELOPE, "-q", "1")
+        publish(shipped, "fleet/truck-1/position", ENVELOPE.replace("0848086072", "honest"), "-q", "1")
         assert next_event(client)["device_id"] == "honest"
 
 
@@ -182,7 +184,7 @@ def test_the_command_line_client_of_websockets_shows_it(
         assert client.stdout is not None
         try:
             wait_until(lambda: serving.stats()["active_subscribers"] == 1)
-            publish(shipped, "fleet/truck-1/position", SEED, "-q", "1")
+            publish(shipped, "fleet/truck-1/position", ENVELOPE, "-q", "1")
             wait_until(lambda: serving.stats()["broker"]["delivered"] == 1)
             client.stdin.write(b'{"action":"ping","ref":"from-stdin"}\n')
             client.stdin.flush()
@@ -191,7 +193,7 @@ def test_the_command_line_client_of_websockets_shows_it(
                 line = client.stdout.readline()
                 assert line, seen
                 seen += line
-            assert SEED.encode() in seen
+            assert ENVELOPE.encode() in seen
         finally:
             client.stdin.close()
             client.wait(SECONDS)

@@ -88,7 +88,7 @@ def test_a_password_is_asked_for(phone: SharePage, mosquitto: MosquittoServer, s
     phone.open(share["url"], "password")
     assert "Your delivery" not in phone.words
     phone.enter_password("open barley")
-    wait_until(lambda: "not right" in phone.words)
+    wait_until(lambda: "Wrong password" in phone.words)
     phone.enter_password("open sesame, please")
     phone.wait_state("live", "waiting")
 

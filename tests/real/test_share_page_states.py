@@ -22,7 +22,7 @@ __all__ = ["chromium", "page", "phone"]
         (400, {"code": "invalid_request"}, "unknown", "This link does not work"),
         (410, {"code": "share_ended"}, "ended", "Sharing has ended"),
         (410, {"code": "share_ended", "end_reason": "arrived"}, "arrived", "Arrived"),
-        (410, {"code": "share_revoked"}, "revoked", "Sharing was stopped"),
+        (410, {"code": "share_revoked"}, "revoked", "Sharing has been stopped"),
     ],
 )
 def test_a_link_that_opens_nothing_says_why(
@@ -47,7 +47,7 @@ def test_a_revoked_share_is_gone_at_once(phone: SharePage) -> None:
         share.refusal = (410, {"code": "share_revoked"})
         share.send("revoked", {})
         phone.wait_state("revoked")
-        assert phone.text("#cover-title") == "Sharing was stopped"
+        assert phone.text("#cover-title") == "Sharing has been stopped"
         assert phone.markers() == {}
         assert "52.5" not in phone.words
         wait_until(lambda: share.streams == 0)
@@ -71,7 +71,7 @@ def test_an_expired_share_ends(phone: SharePage, reason: str) -> None:
         phone.wait_state(reason or "ended")
         assert phone.markers() == {}
         if reason:
-            assert phone.text("#cover-text") == "Depot was reached, and sharing has ended."
+            assert phone.text("#cover-text") == "Depot has been reached, and sharing has ended."
 
 
 def test_an_expired_token_of_a_living_share_is_replaced(phone: SharePage) -> None:
@@ -143,7 +143,7 @@ def test_the_password_is_asked_for(phone: SharePage) -> None:
         assert phone.run(field) == ["current-password", "password", "Password"]
         assert phone.focused() == "password"
         phone.enter_password("wrong")
-        phone.wait_text("#password-error", "That password is not right. Check it and try again.")
+        phone.wait_text("#password-error", "Wrong password. Check it and try again.")
         assert phone.focused() == "password"
         phone.enter_password("corréct horse")
         phone.wait_state("waiting")
@@ -159,7 +159,7 @@ def test_too_many_passwords_are_told(phone: SharePage) -> None:
         phone.stand()
         share.refusal = (429, {"code": "rate_limited"})
         phone.enter_password("y")
-        wait_until(lambda: phone.text("#password-error").startswith("Too many tries. You can try again in 2"))
+        wait_until(lambda: phone.text("#password-error").startswith("Too many attempts. Try again in 2"))
         assert phone.run("return document.querySelector('#password-send').disabled") is True
         share.refusal = None
         phone.skip(2)

@@ -6,7 +6,6 @@ import asyncio
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import count
 
 import psycopg
@@ -15,18 +14,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 
-from bridge.core.errors import StartError
-from bridge.storage import database
-from bridge.storage.database import open_database
-from bridge.storage.worker import Worker
-from share.model.errors import StorageError
+from bridge.core.errors import StartError, StorageError
+from bridge.storage.limits import StorageLimits
+from bridge.storage.opening import open_database
 from share.model.share import EndReason, Share, Status
-from share.store.store import Store
+from share.store.migrations import SHARES
 from share.store.tables import metadata
 from tests.parts import lacking
 from tests.postgresql import PASSWORD, PostgreSQLServer, find_postgresql
 from tests.share_rows import NOW, a_share, shares
+from tests.share_store import StoredShares
 
+ANSWER_SECONDS = 2.0
+"""For a caller of a server that hangs; enough for every other call."""
 _names = (f"shares_{number}" for number in count())
 
 
@@ -48,9 +48,9 @@ def url(server: PostgreSQLServer) -> str:
 
 
 @pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
+async def store(url: str) -> AsyncIterator[StoredShares]:
     """An empty one."""
-    store = Store(url)
+    store = StoredShares(url)
     await store.open()
     yield store
     await store.close()
@@ -59,7 +59,7 @@ async def store(url: str) -> AsyncIterator[Store]:
 async def refused(url: str) -> str:
     """What ``open`` says: one line, without the password; nor does a traceback have it."""
     with pytest.raises(StartError) as caught:
-        await Store(url).open()
+        await StoredShares(url).open()
     assert "\n" not in str(caught.value)
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
     return str(caught.value)
@@ -69,10 +69,10 @@ async def refused(url: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def runner_and_store(server: PostgreSQLServer) -> Iterator[tuple[asyncio.Runner, Store]]:
+def runner_and_store(server: PostgreSQLServer) -> Iterator[tuple[asyncio.Runner, StoredShares]]:
     """A loop and a store of its own, for all examples."""
     with asyncio.Runner() as runner:
-        store = Store(server.url())
+        store = StoredShares(server.url())
         runner.run(store.open())
         yield runner, store
         runner.run(store.close())
@@ -80,7 +80,7 @@ def runner_and_store(server: PostgreSQLServer) -> Iterator[tuple[asyncio.Runner,
 
 @given(share=shares)
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
-def test_every_share_comes_back_as_it_was(runner_and_store: tuple[asyncio.Runner, Store], share: Share) -> None:
+def test_every_share_comes_back_as_it_was(runner_and_store: tuple[asyncio.Runner, StoredShares], share: Share) -> None:
     """Every text, time, number and choice is the same after PostgreSQL, to the last bit."""
     runner, store = runner_and_store
 
@@ -95,16 +95,16 @@ def test_every_share_comes_back_as_it_was(runner_and_store: tuple[asyncio.Runner
 def test_the_steps_lead_to_the_tables(url: str) -> None:
     """What the migrations make in PostgreSQL is what ``tables`` says; a second start finds nothing to do."""
     for _ in range(2):
-        engine = open_database(url)
+        engine = open_database(url, [SHARES], StorageLimits())
         with engine.connect() as connection:
             assert connection.dialect.driver == "psycopg"
             assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         engine.dispose()
 
 
-async def test_lists_are_those_of_sqlite(store: Store) -> None:
+async def test_lists_are_those_of_sqlite(store: StoredShares) -> None:
     """Both databases give the same pages in the same order, ids of capitals and small letters among them."""
-    other = Store("sqlite://")
+    other = StoredShares("sqlite://")
     await other.open()
     for number in range(24):
         share = a_share(
@@ -130,7 +130,7 @@ async def test_lists_are_those_of_sqlite(store: Store) -> None:
     await other.close()
 
 
-async def test_writes_are_those_of_sqlite(store: Store) -> None:
+async def test_writes_are_those_of_sqlite(store: StoredShares) -> None:
     """Replacing keeps the count, counting adds up, and what is not there is not replaced."""
     first = a_share(1)
     await store.insert(first)
@@ -143,11 +143,11 @@ async def test_writes_are_those_of_sqlite(store: Store) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"code_hash": "other"}, {"id": "other"}])
-async def test_a_refusal_quotes_no_value(store: Store, changes: dict[str, str]) -> None:
+async def test_a_refusal_quotes_no_value(store: StoredShares, changes: dict[str, str]) -> None:
     """PostgreSQL's own error names the key that is there already; neither our text nor a traceback has it."""
     share = a_share()
     await store.insert(share)
-    with pytest.raises(StorageError, match="there already") as caught:
+    with pytest.raises(StorageError, match="exists already") as caught:
         await store.insert(replace(share, **changes))  # type: ignore[arg-type]
     told = "".join(traceback.format_exception(caught.value))
     assert share.code_hash not in told
@@ -158,7 +158,7 @@ async def test_a_refusal_quotes_no_value(store: Store, changes: dict[str, str]) 
 # --- a server that comes and goes ----------------------------------------------------------------------
 
 
-async def test_a_server_that_was_away_is_used_again(server: PostgreSQLServer, store: Store) -> None:
+async def test_a_server_that_was_away_is_used_again(server: PostgreSQLServer, store: StoredShares) -> None:
     """While it is away every call fails at once; after that the same store works, and what was stored is there."""
     await store.insert(a_share(1))
     server.stop()
@@ -173,7 +173,7 @@ async def test_a_server_that_was_away_is_used_again(server: PostgreSQLServer, st
     assert len(await store.load_open(NOW)) == 2
 
 
-async def test_a_session_that_was_ended_is_not_noticed(store: Store, url: str) -> None:
+async def test_a_session_that_was_ended_is_not_noticed(store: StoredShares, url: str) -> None:
     """A database that restarts between two calls costs none of them."""
     await store.insert(a_share(1))
     with psycopg.connect(url, autocommit=True) as other:
@@ -190,10 +190,9 @@ async def test_a_session_that_was_ended_is_not_noticed(store: Store, url: str) -
     assert len(await store.load_open(NOW)) == 2
 
 
-async def test_a_lock_of_another_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lock_of_another_is_given_up(url: str) -> None:
     """PostgreSQL itself ends a statement that waits too long; nothing was written, and the next one works."""
-    monkeypatch.setattr(database, "STATEMENT_SECONDS", 3.0)  # the other statements must not take so long
-    store = Store(url)
+    store = StoredShares(url, StorageLimits(statement_seconds=3.0))  # the other statements must not take so long
     await store.open()
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE shares")
@@ -205,20 +204,16 @@ async def test_a_lock_of_another_is_given_up(url: str, monkeypatch: pytest.Monke
     await store.close()
 
 
-async def test_a_server_that_hangs_is_not_waited_for(
-    url: str, server: PostgreSQLServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_that_hangs_is_not_waited_for(url: str) -> None:
     """A host that answers while its database does not: the caller is told, it is not done later, and all goes on."""
-    monkeypatch.setattr("share.store.store.Worker", partial(Worker, answer_seconds=0.1))
-    monkeypatch.setattr(database, "STATEMENT_SECONDS", 0.0)  # 0: PostgreSQL's own limit is off
-    store = Store(url)
+    # 0: PostgreSQL's own limit is off.
+    store = StoredShares(url, StorageLimits(statement_seconds=0.0, answer_seconds=ANSWER_SECONDS))
     await store.open()
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE shares")
         with pytest.raises(StorageError, match="it is not known whether this was done"):
             await store.insert(a_share())
         other.rollback()
-    store._worker._answer_seconds = 10.0
     assert await store.by_id("id-0001") is None
     await store.insert(a_share())
     assert await store.by_id("id-0001") == a_share()
@@ -230,7 +225,7 @@ async def test_a_server_that_hangs_is_not_waited_for(
 
 async def test_nodes_that_start_together_do_not_collide(url: str) -> None:
     """One of them migrates under the advisory lock, the others wait and find it done; each sees what one writes."""
-    nodes = [Store(url) for _ in range(4)]
+    nodes = [StoredShares(url) for _ in range(4)]
     await asyncio.gather(*(node.open() for node in nodes))
     await nodes[0].insert(a_share())
     assert [await node.by_id("id-0001") for node in nodes] == [a_share()] * 4
@@ -257,13 +252,13 @@ async def test_a_server_that_is_not_there_is_told() -> None:
 
 async def test_a_standby_does_not_start(url: str) -> None:
     """Not even when its tables are in their newest form: no revocation could be stored."""
-    open_database(url).dispose()
+    open_database(url, [SHARES], StorageLimits()).dispose()
     assert "it is read-only" in await refused(f"{url}?options=-c%20default_transaction_read_only%3Don")
 
 
 async def test_a_database_of_a_newer_release_is_left_alone(url: str) -> None:
     """An older release neither reads nor changes tables that it does not know."""
-    open_database(url).dispose()
+    open_database(url, [SHARES], StorageLimits()).dispose()
     with psycopg.connect(url) as other:
         other.execute("UPDATE alembic_version SET version_num = '9999'")
     assert "made by a newer release of telemetry-bridge (9999)" in await refused(url)
@@ -273,4 +268,4 @@ async def test_tables_of_another_program_are_left_alone(url: str) -> None:
     """A database that has a table of this name, and not from us, is not taken over."""
     with psycopg.connect(url) as other:
         other.execute("CREATE TABLE shares (ticker text)")
-    assert "use a database of its own" in await refused(url)
+    assert "use a separate database" in await refused(url)

@@ -12,9 +12,8 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from bridge.server import lifecycle as doors
-from bridge.server import listener
-from bridge.server.lifecycle import close_all, open_door
+from bridge.server.lifecycle import close_all, open_listeners
+from bridge.server.limits import ServerLimits
 from bridge.server.listener import bind, tls_context
 from tests.mosquitto import Credentials
 
@@ -27,14 +26,9 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 @pytest.mark.parametrize("stage", ["no handshake", "late handshake", "handshake"])
 def test_silent_tls_connection_is_cut(
-    credentials: Credentials,
-    monkeypatch: pytest.MonkeyPatch,
-    stage: str,
-    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+    credentials: Credentials, stage: str, loop_factory: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     """Before, during and after the handshake: none of them holds a file for ever, and one that asks is answered."""
-    for module in (listener, doors):
-        monkeypatch.setattr(module, "REQUEST_HEAD_SECONDS", HEAD_SECONDS)
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(play(credentials, stage))
 
@@ -49,7 +43,8 @@ async def play(credentials: Credentials, stage: str) -> None:
         port = sockets[0].getsockname()[1]
         app = web.Application()
         app.add_routes([web.get("/", hello)])
-        await open_door(stack, app, sockets, tls_context(certificate, key))
+        limits = ServerLimits(request_head_seconds=HEAD_SECONDS)
+        await open_listeners(stack, app, sockets, tls_context(certificate, key), limits)
         reader, writer = await in_time(lambda: be_silent(port, trusting, stage))
         _, asked = await in_time(lambda: ask(port, trusting))
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -130,19 +131,17 @@ def test_tls_is_verified(
 def test_stop_is_quick_with_and_without_a_broker(
     mosquitto: MosquittoServer,
     start_simulator: Callable[..., tuple[Simulator, list[str]]],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """At once, also in the middle of a back-off of ten minutes, and twice."""
-    monkeypatch.setattr("bridge.cli.simulate.full_jitter", lambda *_: 600.0)
     connected, _ = start_simulator(mosquitto.url())
     wait_until(lambda: connected.statistics().connected)
-    alone, lines = start_simulator("mqtt://127.0.0.1:1")
+    alone, lines = start_simulator("mqtt://127.0.0.1:1", backoff=lambda _: 600.0)
     wait_until(lambda: bool(lines))
     for simulator in (connected, alone):
         simulator.stop()
         simulator.stop()
-        wait_until(lambda simulator=simulator: not simulator._thread.is_alive())  # type: ignore[misc]
         assert not simulator.statistics().connected
+    wait_until(lambda: not any(thread.name == "simulate" for thread in threading.enumerate()))
 
 
 @pytest.mark.parametrize("url", ["embedded", "http://h", "mqtt://u:s3cret@h:99999"])

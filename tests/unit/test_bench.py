@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from bench.attack import FRAMES, Attack
+from bench.client import ServerFrames, client_frame
 from bench.marks import check_marks
 from bench.measure import Measurement, parse
 from bench.public import Share
 from bench.report import markdown, ratio, spread
 from bench.session import Results
+from bench.strangers import WHERE, Outcome, attacks, percentile
+from bench.viewer import Watched
 from bench.workloads import WORKLOADS
 
 SAMPLE: dict[str, Any] = {
@@ -91,19 +97,57 @@ def test_a_ratio_is_taken_within_each_round() -> None:
 
 
 def test_marks_speak_only_of_what_was_measured() -> None:
-    """With the bridge and the floor on W1 there is one mark, and it is met or not."""
+    """With the bridge and the floor on W1 there are two marks: the ratio, met or not, and that nothing was lost."""
     good = Results({("W1", "bridge"): [measurement(6.0)], ("W1", "floor"): [measurement(5.0)]})
     bad = Results({("W1", "bridge"): [measurement(7.0)], ("W1", "floor"): [measurement(5.0)]})
-    assert [row[2] for row in check_marks(good)] == ["yes"]
-    assert [row[2] for row in check_marks(bad)] == ["**no**"]
+    assert [row[2] for row in check_marks(good)] == ["yes", "yes"]
+    assert [row[2] for row in check_marks(bad)] == ["**no**", "yes"]
 
 
-@pytest.mark.parametrize("us, met", [(7.2, "yes"), (7.3, "**no**")])
-def test_public_viewers_are_held_to_the_operators_of_the_same_run(us: float, met: str) -> None:
-    """A delivery to a share's viewer may cost 1.2 × one to an operator, which stands in the table as well."""
-    results = Results({("W1", "bridge"): [measurement(6.0)], ("W1", "share"): [measurement(us)]})
+@pytest.mark.parametrize(
+    "case, us, met", [("W1", 6.0, "yes"), ("W1", 6.1, "**no**"), ("W3", 8.3, "yes"), ("W3", 8.5, "**no**")]
+)
+def test_public_viewers_are_held_to_the_operators_of_the_same_run(case: str, us: float, met: str) -> None:
+    """A viewer may cost what an operator costs, and 1.4 × that with a share each; the ratio stands in the table too."""
+    results = Results({(case, "bridge"): [measurement(6.0)], (case, "share"): [measurement(us)]})
+    assert met in {row[2] for row in check_marks(results) if "public" in row[0]}
+    assert "× bridge" in markdown(results, WORKLOADS[case], {}, "run", [])
+
+
+@pytest.mark.parametrize("us, met", [(180.0, "yes"), (181.0, "**no**")])
+def test_a_handshake_is_held_to_that_of_aiohttp_alone(us: float, met: str) -> None:
+    """Token verified, it may cost 1.2 × a bare WebSocket of the same run; without one there is no mark."""
+    ours, theirs = measurement(), replace(measurement(), us_per_open=150.0)
+    results = Results({("handshake", "bridge"): [replace(ours, us_per_open=us)]})
+    assert check_marks(results) == []
+    results.runs["handshake", "aiohttp"] = [theirs]
     assert [row[2] for row in check_marks(results)] == [met]
-    assert "× bridge" in markdown(results, WORKLOADS["W1"], {}, "run", [])
+    assert "× aiohttp" in markdown(results, WORKLOADS["handshake"], {}, "run", [])
+
+
+@pytest.mark.parametrize("floor, met", [(5.0, "**no**"), (6.0, "yes")])
+def test_many_sockets_may_cost_what_they_cost_the_floor(floor: float, met: str) -> None:
+    """1.2 × is too much where the floor grows by nothing, and none of our doing where it grows as much itself."""
+    runs: dict[tuple[str, str], list[Measurement | None]] = {
+        ("scale-1k", "bridge"): [measurement(10.0)],
+        ("scale-10k", "bridge"): [measurement(12.0)],
+        ("scale-1k", "floor"): [measurement(5.0)],
+        ("scale-10k", "floor"): [measurement(floor)],
+    }
+    assert check_marks(Results(runs))[0][2] == met
+
+
+def test_the_public_side_is_compared_with_the_public_side_of_before() -> None:
+    """Not with the authenticated stream of the other checkout."""
+    runs: dict[tuple[str, str], list[Measurement | None]] = {
+        ("W1", "share"): [measurement(6.0)],
+        ("W1", "before"): [measurement(2.0)],
+        ("W1", "share-before"): [measurement(12.0)],
+    }
+    row = next(
+        line for line in markdown(Results(runs), WORKLOADS["W1"], {}, "run", []).split("\n") if "| share |" in line
+    )
+    assert "| 6.00 | 0.50 |" in row
 
 
 def test_viewers_of_shares_watch_one_device_each() -> None:
@@ -132,3 +176,63 @@ def test_no_case_watches_more_devices_than_publish() -> None:
     cases = [case for group in WORKLOADS.values() for case in group]
     assert all(case.watch <= case.devices for case in cases)
     assert len({case.name for case in cases}) == len(cases)
+
+
+def test_a_client_frame_is_masked_unless_it_must_show_what_happens_without() -> None:
+    """RFC 6455 section 5.2: fin and opcode, mask and length, then the masked payload."""
+    assert client_frame(0x1, b"x", final=False) == b"\x01\x81\x5a\xa5\x3c\xc3" + bytes([ord("x") ^ 0x5A])
+    assert client_frame(0xA, masked=False) == b"\x8a\x00"
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
+@pytest.mark.parametrize("step", [1, 7, 100_000])
+def test_server_frames_are_read_whole_however_they_are_cut(size: int, step: int) -> None:
+    """Every form of the length, with another frame behind it."""
+    length = (
+        bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2) if size < 65_536 else b"\x7f" + size.to_bytes(8)
+    )
+    data = b"\x81" + length + b"x" * size + b"\x88\x02\x03\xf0"
+    frames = ServerFrames()
+    found = [frame for start in range(0, len(data), step) for frame in frames.feed(data[start : start + step])]
+    assert found == [(0x1, b"x" * size), (0x8, b"\x03\xf0")]
+
+
+def test_every_attack_is_tried_everywhere() -> None:
+    """Three kinds of frames, masked or not, with a token or without, on three endpoints, each under its name."""
+    listed = list(attacks(WHERE, FRAMES, "token", "shared"))
+    assert len({attack.name for attack in listed}) == len(listed) == 3 * 2 * 2 * 3
+    assert all(("token" in f"{attack.path}{attack.headers}") == attack.token for attack in listed)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("kind", FRAMES)
+def test_a_block_holds_whole_frames(kind: str, masked: bool) -> None:
+    """So that the server can only object to what is meant to be wrong."""
+    attack = Attack(kind, masked, "ws", "/")
+    size = (6 if masked else 2) + (kind == "fragments")
+    assert len(attack.block()) % size == 0
+    assert attack.block()[:size] * 2 == attack.block()[: 2 * size]
+    assert len(attack.opening()) == (0 if kind == "pongs" else size)
+
+
+def test_percentile_is_a_value_that_was_measured() -> None:
+    """The 99th of a hundred, the only one of one."""
+    assert percentile(range(1, 101), 0.99) == 99
+    assert percentile([7.0], 0.99) == 7.0
+
+
+@pytest.mark.parametrize(
+    "viewer, health, met",
+    [
+        (Watched((49.0, 1.0)), Watched((249.0,)), True),
+        (Watched((50.0, 1.0)), Watched((1.0,)), False),
+        (Watched((1.0,)), Watched((250.0,)), False),
+        (Watched((1.0,), "closed"), Watched((1.0,)), False),
+    ],
+)
+def test_strangers_are_judged_by_the_worst_that_the_honest_met(viewer: Watched, health: Watched, met: bool) -> None:
+    """One late answer is enough, and so is one that never came; the row says which."""
+    outcome = Outcome("pongs", "bridge", viewer, health, Counter({"1008": 5}))
+    assert outcome.met is met
+    assert "5 × 1008" in outcome.row()
+    assert viewer.failure in " ".join(outcome.row())

@@ -10,7 +10,8 @@ high-frequency positioning pages of HSL, Digitraffic's marine MQTT and ITU-R M.1
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final
 
 Names = tuple[str, ...]
 """Keys of one object, the likeliest first; the first that holds a usable value counts."""
@@ -19,11 +20,10 @@ KNOT: Final = 1.852
 """km/h of a knot."""
 METRE_PER_SECOND: Final = 3.6
 """km/h of a metre per second."""
-ONLY: Final[Names] = ("*",)
-"""The place that is the only member of the message, whatever its key."""
 
 
-class Format(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Format:
     """One shape of position. It is recognised where ``place`` is an object with ``lat`` and all of ``needs``."""
 
     name: str
@@ -35,8 +35,14 @@ class Format(NamedTuple):
     """What ``lat`` and ``lon`` are divided by."""
     needs: Names = ()
     """Keys that stand in that object beside ``lat``, with any value."""
-    kind: tuple[str, str] | None = None
+    beside: str | None = None
+    """A key that stands in the whole message, with any value."""
+    only: tuple[str, str] | None = None
     """A key of the whole message and its only value with which this is a position of the device itself."""
+    event: str | None = None
+    """A key of the whole message with which this is the place of an event."""
+    is_network: bool = False
+    """Whether a network says where it takes the device to be, and not the device."""
     valid: str = "valid"
     """The key in the place that is false (or 0) where the sender itself does not believe the position."""
     speed: Names = ()
@@ -73,14 +79,19 @@ ANY: Final = Format(
 )  # fmt: skip
 """What is read from a sender that no row knows: the usual names, taken as km/h, degrees and metres."""
 
+_LOCATION = Format(
+    "", (), ("latitude",), ("longitude",), altitude=("altitude",), accuracy=("accuracy",),
+    root_time=("received_at", "time"), is_network=True,
+)  # fmt: skip
+
 FORMATS: Final = (
     Format(  # the sender does not state the unit of SPEED; taken as km/h
-        "seed", ("data",), ("LAT",), ("LON",),
+        "DEVICE_ID envelope", ("data",), ("LAT",), ("LON",),
         speed=("SPEED",), heading=("HEADING",), altitude=("ALTITUDE",), accuracy=("ACCURACY",),
         root_time=("timestamp",),
     ),
     Format(
-        "Traccar forwarder", ("position",), ("latitude",), ("longitude",), needs=("fixTime",),
+        "Traccar forwarder", ("position",), ("latitude",), ("longitude",), needs=("fixTime",), event="event",
         speed=("speed",), to_kmh=KNOT, heading=("course",), altitude=("altitude",), accuracy=("accuracy",),
         time=("fixTime",),
     ),
@@ -90,19 +101,19 @@ FORMATS: Final = (
         time=("timestamp",),
     ),
     Format(  # a transition (region entered or left) has coordinates too, but of the region's event
-        "OwnTracks", (), ("lat",), ("lon",), needs=("_type",), kind=("_type", "location"),
+        "OwnTracks", (), ("lat",), ("lon",), needs=("_type",), only=("_type", "location"),
         speed=("vel",), heading=("cog",), altitude=("alt",), accuracy=("acc",), time=("tst",),
     ),
     Format(  # AIS: 102.2 knots is "that or more", 102.3 is not available; course 360 and heading 511 likewise
         "Digitraffic marine", (), ("lat",), ("lon",), needs=("sog",),
         speed=("sog",), to_kmh=KNOT, speed_below=102.2, heading=("cog", "heading"), no_heading=360.0, time=("time",),
     ),
-    Format(  # acc is acceleration
-        "HSL HFP", ONLY, ("lat",), ("long",), needs=("long", "tst"),
+    Format(  # acc is acceleration; doors, stops and signals (DOO, ARS, TLR, …) are events that have a place
+        "HSL HFP", ("VP",), ("lat",), ("long",), needs=("long", "tst"),
         speed=("spd",), to_kmh=METRE_PER_SECOND, heading=("hdg",), time=("tst", "tsi"),
     ),
     Format(  # the .proto's comment says m/s and 1/100 degree, the firmware writes km/h and 1/100,000 degree
-        "Meshtastic", ("payload",), ("latitude_i",), ("longitude_i",), per_degree=1e7, kind=("type", "position"),
+        "Meshtastic", ("payload",), ("latitude_i",), ("longitude_i",), per_degree=1e7, only=("type", "position"),
         speed=("ground_speed",), heading=("ground_track",), heading_per_degree=1e5, altitude=("altitude",),
         time=("time", "timestamp"),
     ),
@@ -110,21 +121,17 @@ FORMATS: Final = (
         "Home Assistant", (), ("latitude",), ("longitude",), needs=("gps_accuracy",),
         heading=_HEADING, altitude=("altitude",), accuracy=("gps_accuracy",), time=_TIME,
     ),
-    ANY._replace(
-        name="The Things Stack, decoded payload", place=("uplink_message", "decoded_payload"),
+    replace(
+        ANY, name="The Things Stack, decoded payload", place=("uplink_message", "decoded_payload"),
         root_time=("received_at",),
     ),
-    ANY._replace(name="ChirpStack, decoded object", place=("object",), root_time=("time",)),
+    replace(ANY, name="ChirpStack, decoded object", place=("object",), root_time=("time",)),
+    replace(_LOCATION, name="ChirpStack, location event", place=("location",), beside="deviceInfo"),
 )  # fmt: skip
 """Asked in this order, before the configured pointers: the first row that fits decides, also that there is no fix."""
 
-_LOCATION = Format(
-    "", (), ("latitude",), ("longitude",), altitude=("altitude",), accuracy=("accuracy",),
-    root_time=("received_at", "time"),
-)  # fmt: skip
 NETWORK_FORMATS: Final = (
-    _LOCATION._replace(name="The Things Stack, last fix", place=("uplink_message", "locations", "frm-payload")),
-    _LOCATION._replace(name="The Things Stack, registered place", place=("uplink_message", "locations", "user")),
-    _LOCATION._replace(name="ChirpStack, location event", place=("location",)),
+    replace(_LOCATION, name="The Things Stack, last fix", place=("uplink_message", "locations", "frm-payload")),
+    replace(_LOCATION, name="The Things Stack, registered place", place=("uplink_message", "locations", "user")),
 )
 """What a LoRaWAN network knows of a device that did not itself say where it is: asked after the pointers."""

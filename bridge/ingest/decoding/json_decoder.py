@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -12,8 +11,9 @@ import orjson
 from bridge.core.device_ids import is_device_id
 from bridge.core.errors import PayloadCause, PayloadError
 from bridge.core.limits import MAX_DEVICE_ID_CHARS
-from bridge.core.telemetry import Kind, Telemetry
+from bridge.core.telemetry import Telemetry
 from bridge.ingest.decoding.pointer import MISSING, find, parse_pointer
+from bridge.ingest.decoding.position import Shapes
 from bridge.ingest.decoding.topic import TopicRule
 
 _REMEMBERED_IDS: Final = 16_384
@@ -40,7 +40,7 @@ class JsonDecoder:
     ) -> None:
         """ValueError when a pointer or the topic pattern cannot be read."""
         self._id_pointers = tuple(parse_pointer(text) for text in id_pointers)
-        self._position_pointers = tuple(parse_pointer(text) for text in position_pointers)
+        self._locate = Shapes(position_pointers).locate
         self._topic_device_id = TopicRule(topic_pattern).device_id
         self._max_payload_bytes = max_payload_bytes
 
@@ -62,7 +62,13 @@ class JsonDecoder:
             raise PayloadError(PayloadCause.DEVICE_ID_MISMATCH)
         if len(device_id) > MAX_DEVICE_ID_CHARS or not _is_device_id(device_id):  # long ones must not be remembered
             raise PayloadError(PayloadCause.BAD_DEVICE_ID)
-        return Telemetry(device_id, self._kind(document), payload, retained)
+        found = self._locate(document)
+        if found is None:
+            return Telemetry(device_id, payload, retained)
+        fix, shape = found
+        if shape.is_network:
+            return Telemetry(device_id, payload, retained, None, fix, shape)
+        return Telemetry(device_id, payload, retained, fix, None, shape)
 
     def _device_id(self, document: Any) -> str | None:
         for pointer in self._id_pointers:
@@ -74,18 +80,3 @@ class JsonDecoder:
             if value is not MISSING and value is not None:
                 raise PayloadError(PayloadCause.BAD_DEVICE_ID)
         return None
-
-    def _kind(self, document: Any) -> Kind:
-        for pointer in self._position_pointers:
-            value = find(document, pointer)
-            if type(value) is float or type(value) is int or (type(value) is str and _is_number(value)):
-                return Kind.POSITION
-        return Kind.EVENT
-
-
-def _is_number(text: str) -> bool:
-    """Whether a device wrote a number as a string, as some OwnTracks devices do."""
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

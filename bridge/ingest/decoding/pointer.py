@@ -25,9 +25,7 @@ def find(document: Any, pointer: Pointer) -> Any:
     """The value that ``pointer`` leads to in a parsed JSON document, or MISSING."""
     for token in pointer:
         if type(document) is dict:
-            if token not in document:
-                return MISSING
-            document = document[token]
+            document = document.get(token, MISSING)
         elif type(document) is list and _INDEX.fullmatch(token) and int(token) < len(document):
             document = document[int(token)]
         else:

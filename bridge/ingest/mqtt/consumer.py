@@ -3,8 +3,8 @@
 It drives paho through its external-loop calls with ``selectors`` (epoll). paho's own loop waits with
 ``select.select``, which fails for ever once the process holds about 1,020 files: the first restart of
 the MQTT broker under so many WebSockets would end all data (eclipse-paho/paho.mqtt.python#819). No
-exception ends the thread: each is counted, the connection is dropped and made anew with full-jitter
-back-off.
+exception ends the thread: each is counted, the connection is closed and opened again with
+full-jitter back-off.
 """
 
 from __future__ import annotations
@@ -17,34 +17,41 @@ import selectors
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import paho.mqtt.client as paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from bridge.core.backoff import full_jitter
+from bridge.core.backoff import BACKOFF_BASE_SECONDS, full_jitter
 from bridge.core.errors import PayloadCause, PayloadError
 from bridge.core.telemetry import Telemetry, UpstreamState
 from bridge.ingest.decoding import Decoder
+from bridge.ingest.mqtt.limits import ConsumerLimits
 from bridge.ingest.mqtt.link import LiftedSocket, in_words, make_client
-from bridge.ingest.mqtt.options import CONNECT_SECONDS, TICK_SECONDS, ConsumerOptions, ConsumerStatistics, lost_text
+from bridge.ingest.mqtt.options import ConsumerOptions, ConsumerStatistics
 from bridge.ingest.mqtt.packets import MalformedPacketError, Publish
 
 log = logging.getLogger("bridge.ingest.mqtt")
 
-REFUSED_SECONDS: Final = 60.0
-"""Longest wait after a refusal (password, client id, topic filter): a person must act first."""
-STABLE_SECONDS: Final = 10.0
-"""A link that lasted this long makes the next loss the first one again; a flapping broker is tried ever less often."""
+Jitter = Callable[[int, float, float], float]
+"""Failures in a row, the bounds of the first wait and of every wait (seconds) → seconds to wait."""
+
+
+def _jitter(failures: int, base: float, cap: float) -> float:
+    return full_jitter(failures, random.uniform, base, cap)
 
 
 class Door(Protocol):
     """The part of the handoff that the thread uses."""
 
-    def put(self, batch: list[Telemetry]) -> None: ...
-    def signal(self, state: UpstreamState) -> None: ...
+    def put(self, batch: list[Telemetry]) -> None:
+        """Hand over what one read brought, in order."""
+
+    def signal(self, state: UpstreamState) -> None:
+        """Hand over a change of the link."""
 
 
 @dataclass(slots=True)
@@ -63,13 +70,23 @@ class _State:
 class Consumer:
     """Owns the thread. ``start`` and ``stop`` are for the loop's side; ``stop`` is bounded in time."""
 
-    def __init__(self, options: ConsumerOptions, decoder: Decoder, door: Door) -> None:
+    def __init__(
+        self,
+        options: ConsumerOptions,
+        decoder: Decoder,
+        door: Door,
+        limits: ConsumerLimits = ConsumerLimits(),
+        *,
+        jitter: Jitter = _jitter,
+    ) -> None:
         """OSError when the CA file cannot be read; nothing is connected yet."""
         self._options = options
+        self._limits = limits
+        self._jitter = jitter
         self._decode = decoder.decode
         self._door = door
         self._state = _State()
-        self._client = make_client(options)
+        self._client = make_client(options, limits)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
@@ -85,6 +102,7 @@ class Consumer:
         self._lost = ""
 
     def start(self) -> None:
+        """Start the thread. Once only."""
         self._state.tick_at = time.monotonic()
         self._thread.start()
 
@@ -93,7 +111,7 @@ class Consumer:
         if not self._stopping.is_set():
             os.write(self._wake[1], b"x")  # first: once ``_stopping`` is set the thread may close the pipe
             self._stopping.set()
-            if self._thread.ident is None:  # never started, so nobody else will
+            if self._thread.ident is None:  # never started, so the thread will not
                 self._close_pipe()
         if self._thread.is_alive():
             self._thread.join(timeout)
@@ -103,6 +121,7 @@ class Consumer:
             os.close(end)
 
     def statistics(self) -> ConsumerStatistics:
+        """A snapshot; from any thread."""
         state = self._state
         return ConsumerStatistics(
             alive=self._thread.is_alive(),
@@ -115,6 +134,7 @@ class Consumer:
             refused={str(cause): count for cause, count in dict(state.causes).items()},
             detail=state.detail,
             failures=self._failures + bool(self._refusal),
+            silent_seconds=self._limits.silent_seconds,
         )
 
     # --- the thread ---------------------------------------------------------------------------------
@@ -128,7 +148,7 @@ class Consumer:
                 self._state.causes["link_error"] += 1
                 self._lost = self._lost or in_words(error)
                 if not isinstance(error, OSError | MalformedPacketError):
-                    log.exception("The MQTT link failed in a way that nobody foresaw; it will be made anew")
+                    log.exception("The MQTT link failed unexpectedly; reconnecting")
             self._leave()
             self._pause()
         self._state.detail = "stopped"
@@ -137,8 +157,8 @@ class Consumer:
     def _one_connection(self) -> None:
         """From connect to loss. Returns when the link is gone or the process stops."""
         lifted = self._client.open(self._options.address)
-        self._answer_deadline = time.monotonic() + CONNECT_SECONDS
-        misc_at = 0.0
+        self._answer_deadline = time.monotonic() + self._limits.connect_seconds
+        tick_seconds, misc_at = self._limits.tick_seconds, 0.0
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake[0], selectors.EVENT_READ)
             key = selector.register(lifted, selectors.EVENT_READ)
@@ -146,7 +166,7 @@ class Consumer:
                 events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._client.want_write() else 0)
                 if events != key.events:
                     key = selector.modify(lifted, events)
-                ready = selector.select(0 if lifted.buffered() else TICK_SECONDS)
+                ready = selector.select(0 if lifted.buffered() else tick_seconds)
                 now = time.monotonic()
                 for ready_key, mask in ready:
                     if ready_key is key and mask & selectors.EVENT_WRITE:
@@ -154,7 +174,7 @@ class Consumer:
                 self._state.tick_at = now
                 self._read(lifted)
                 if now >= misc_at:
-                    misc_at = now + TICK_SECONDS
+                    misc_at = now + tick_seconds
                     self._client.loop_misc()
                     self._check_answer()
 
@@ -202,10 +222,10 @@ class Consumer:
         if self._refusal:
             self._subscribe()  # the refused ones only: the others' retained messages would all come again
         else:
-            raise TimeoutError(f"no answer to CONNECT or SUBSCRIBE within {CONNECT_SECONDS:g} s")
+            raise TimeoutError(f"no answer to CONNECT or SUBSCRIBE within {self._limits.connect_seconds:g} s")
 
     def _leave(self) -> None:
-        """After every connection: no socket left behind, everyone told, once."""
+        """After every connection: close the socket and report the loss, once."""
         state = self._state
         was_up = state.granted
         state.connected = state.granted = False
@@ -226,17 +246,19 @@ class Consumer:
 
     def _pause(self) -> None:
         """Wait before the next attempt; longer where only a person can help."""
-        refused = bool(self._refusal)
-        if self._granted_at is not None and time.monotonic() - self._granted_at > STABLE_SECONDS:
+        limits = self._limits
+        if self._granted_at is not None and time.monotonic() - self._granted_at > limits.stable_seconds:
             self._failures = 0
         self._granted_at = None
-        base = REFUSED_SECONDS / 4 if refused else 0.5
-        wait = full_jitter(self._failures, random.uniform, base, REFUSED_SECONDS if refused else 30.0)
+        if self._refusal:
+            wait = self._jitter(self._failures, limits.refused_seconds / 4, limits.refused_seconds)
+        else:
+            wait = self._jitter(self._failures, BACKOFF_BASE_SECONDS, limits.retry_seconds)
         self._failures += 1
         until = time.monotonic() + wait
         while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
             self._state.tick_at = time.monotonic()
-            self._stopping.wait(min(left, TICK_SECONDS))
+            self._stopping.wait(min(left, limits.tick_seconds))
 
     # --- paho's callbacks: on the thread --------------------------------------------------------------
 
@@ -256,7 +278,9 @@ class Consumer:
         """On every connect: sessions are clean, so the MQTT broker has forgotten the last time."""
         filters = [(topic, self._options.qos) for topic in self._wanting]
         self._subscribe_id = self._client.subscribe(filters)[1]
-        self._answer_deadline = time.monotonic() + (REFUSED_SECONDS if self._refusal else CONNECT_SECONDS)
+        limits = self._limits
+        seconds = limits.refused_seconds if self._refusal else limits.connect_seconds
+        self._answer_deadline = time.monotonic() + seconds
 
     def _on_subscribe(
         self, _c: paho.Client, _u: Any, mid: int, reasons: list[ReasonCode], _p: Properties | None
@@ -270,7 +294,7 @@ class Consumer:
             if refusal != self._refusal:
                 log.error("The MQTT broker at %s: %s", self._options.address, refusal)
             self._refusal = self._state.detail = refusal
-            self._answer_deadline = time.monotonic() + REFUSED_SECONDS
+            self._answer_deadline = time.monotonic() + self._limits.refused_seconds
             return
         self._refusal = ""
         self._granted_at = time.monotonic()
@@ -281,8 +305,15 @@ class Consumer:
 
     def _on_disconnect(self, _c: paho.Client, _u: Any, flags: Any, reason: ReasonCode, _p: Properties | None) -> None:
         if not self._lost:
-            # Without a DISCONNECT packet paho's reason is "Unspecified error", which helps nobody.
-            lost = lost_text(self._failures if self._state.granted else 0)
-            self._lost = f"it said goodbye: {reason}" if flags.is_disconnect_packet_from_server else lost
+            self._lost = f"it said goodbye: {reason}" if flags.is_disconnect_packet_from_server else self._lost_text()
             if reason.getName() == "Session taken over":
                 self._refusal = self._lost = "another client uses the same MQTT client id; check BRIDGE_MQTT_CLIENT_ID"
+
+    def _lost_text(self) -> str:
+        """What to say of a connection that ended without a DISCONNECT: paho calls it "Unspecified error".
+
+        Mosquitto 2.0 does not say "session taken over" to a client whose session ends with its connection.
+        """
+        if not self._state.granted or self._failures < self._limits.short_links:
+            return "connection lost"
+        return "connection lost again soon after it was made; does another client use our BRIDGE_MQTT_CLIENT_ID?"

@@ -41,6 +41,7 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str:
+        """Where it listens, for clients on this machine."""
         return f"mqtt://{self.address}"
 
     def start(self) -> None:
@@ -61,7 +62,7 @@ class EmbeddedBroker:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # told by start()
+        except BaseException as error:  # start() raises it
             self._error = error
             self._started.set()
 

@@ -20,12 +20,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from bridge.core.addresses import MqttAddress
-from bridge.core.limits import READ_BYTES
-from bridge.ingest.mqtt.options import CONNECT_SECONDS, ConsumerOptions
+from bridge.core.limits import MQTT_READ_BYTES
+from bridge.ingest.mqtt.limits import ConsumerLimits
+from bridge.ingest.mqtt.options import ConsumerOptions
 from bridge.ingest.mqtt.packets import Publish, PublishLifter
 
-KEEPALIVE_SECONDS: Final = 15
-"""MQTT keep-alive. A half-open link is noticed after two of them at the latest (a ping and its answer)."""
 RECEIVE_MAXIMUM: Final = 1000
 """QoS 1 messages on their way to us at a time (MQTT 5.0 section 3.1.2.11.3): PUBACKs go out per batch."""
 
@@ -50,7 +49,7 @@ class LiftedSocket:
         Raises OSError when the connection broke and MalformedPacketError when the stream is no MQTT.
         """
         try:
-            data = self._sock.recv(READ_BYTES)
+            data = self._sock.recv(MQTT_READ_BYTES)
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return []
         if not data:
@@ -83,15 +82,19 @@ class LiftedSocket:
         return packet[:size]
 
     def send(self, data: bytes) -> int:
+        """As ``socket.send``."""
         return int(self._sock.send(data))
 
     def close(self) -> None:
+        """As ``socket.close``."""
         self._sock.close()
 
     def fileno(self) -> int:
+        """As ``socket.fileno``."""
         return int(self._sock.fileno())
 
     def setblocking(self, flag: bool) -> None:
+        """As ``socket.setblocking``."""
         self._sock.setblocking(flag)
 
 
@@ -102,9 +105,11 @@ class LiftingClient(paho.Client):
     the same. ``tests/functional/ingest/test_consumer.py`` fails should a later paho not call it.
     """
 
-    def __init__(self, make_lifter: Callable[[], PublishLifter], **options: Any) -> None:
+    def __init__(self, make_lifter: Callable[[], PublishLifter], limits: ConsumerLimits, **options: Any) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, **options)
         self._make_lifter = make_lifter
+        self._keepalive_seconds = limits.keepalive_seconds
+        self.connect_timeout = limits.connect_seconds
         self.lifted: LiftedSocket | None = None
 
     def _create_socket(self) -> Any:
@@ -120,29 +125,29 @@ class LiftingClient(paho.Client):
             self._last_bytes_received = time.monotonic()
 
     def open(self, address: MqttAddress) -> LiftedSocket:
-        """Connect (TCP and TLS, CONNECT_SECONDS each) and send CONNECT. OSError when that fails."""
+        """Connect (TCP and TLS, ``connect_seconds`` each) and send CONNECT. OSError when that fails."""
         options: dict[str, Any] = {}
         if self.protocol == paho.MQTTv5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.ReceiveMaximum = RECEIVE_MAXIMUM
             properties.SessionExpiryInterval = 0
             options = {"clean_start": True, "properties": properties}
-        self.connect(address.host, address.port, KEEPALIVE_SECONDS, **options)
+        self.connect(address.host, address.port, self._keepalive_seconds, **options)
         assert self.lifted is not None
         return self.lifted
 
 
-def make_client(options: ConsumerOptions) -> LiftingClient:
+def make_client(options: ConsumerOptions, limits: ConsumerLimits = ConsumerLimits()) -> LiftingClient:
     """A client for ``options``, not connected. ssl.SSLError or OSError when the CA file cannot be read."""
     v5 = options.version == "5"
     client = LiftingClient(
         lambda: PublishLifter(properties=v5, max_payload_bytes=options.max_payload_bytes),
+        limits,
         client_id=options.client_id,
         protocol=paho.MQTTv5 if v5 else paho.MQTTv311,
         reconnect_on_failure=False,
         manual_ack=True,
     )
-    client.connect_timeout = CONNECT_SECONDS
     if options.address.username is not None:
         client.username_pw_set(options.address.username, options.address.password)
     if options.address.tls:

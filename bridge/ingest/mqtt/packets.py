@@ -40,7 +40,7 @@ class PublishLifter:
     """Splits the stream of one MQTT connection. Make a new one for each connection.
 
     Memory is bounded: at most one packet of ``max_payload_bytes`` plus its head is kept; a larger
-    PUBLISH is passed over as it arrives and told by ``take_oversize``.
+    PUBLISH is discarded as it arrives and reported by ``take_oversize``.
     """
 
     def __init__(self, *, properties: bool, max_payload_bytes: int) -> None:
@@ -49,6 +49,11 @@ class PublishLifter:
         self._rest = b""
         self._skip_bytes = 0
         self._oversize: list[int] = []
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of a packet whose end has not come yet."""
+        return len(self._rest)
 
     def feed(self, data: bytes) -> tuple[list[Publish], list[bytes]]:
         """The complete PUBLISH messages and the other complete packets in ``data`` and what was left over.

@@ -41,7 +41,7 @@ class Publisher:
     """One MQTT connection for publishing at QoS 0, from connect to close, driven by the thread that made it."""
 
     def __init__(self, address: MqttAddress, version: str, ca_file: Path | None) -> None:
-        """Connect, which blocks up to twice CONNECT_SECONDS. OSError when there is nobody to talk to."""
+        """Connect, which blocks up to twice CONNECT_SECONDS. OSError when it cannot."""
         self.ready = False
         self._lost = ""
         self._hopeless = False
@@ -114,5 +114,5 @@ class Publisher:
             self.ready = True
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
-        # Without a DISCONNECT packet paho's reason is "Unspecified error", which helps nobody.
+        # Without a DISCONNECT packet paho's reason is "Unspecified error", which says nothing.
         self._lost = self._lost or (str(reason) if flags.is_disconnect_packet_from_server else "connection lost")

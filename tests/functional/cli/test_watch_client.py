@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from socket import SHUT_RDWR
+from typing import Any
 
 import pytest
 
@@ -22,12 +23,6 @@ class Recorder:
         self.events: list[Mapping[str, Any]] = []
         self.lines: list[str] = []
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
-
     def event(self, raw: str, event: Mapping[str, Any]) -> None:
         self.events.append(event)
 
@@ -35,15 +30,15 @@ class Recorder:
         self.lines.append(line)
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.cli.stream_client.full_jitter", lambda attempt, uniform: 0.0)
+def at_once(_attempt: int) -> float:
+    """No wait before the next connection."""
+    return 0.0
 
 
 def new_watch(bridge: FakeBridge, *, count: int = 1, devices: str = "A", token: str = SECRET) -> tuple[Watch, Recorder]:
     """A watch of ``bridge`` and what it will show."""
     output = Recorder()
-    return Watch(stream_url(bridge.url, devices), lambda: token, WatchState(), output, count), output
+    return Watch(stream_url(bridge.url, devices), lambda: token, WatchState(), output, count, at_once), output
 
 
 async def one_message(socket: Socket) -> None:
@@ -89,10 +84,7 @@ async def test_the_client_comes_back_after_a_connection_that_broke() -> None:
 
     async def abort(socket: Socket) -> None:
         await hello(socket)
-        assert socket._req is not None
-        transport = socket._req.transport
-        assert transport is not None
-        transport.abort()
+        socket.get_extra_info("socket").shutdown(SHUT_RDWR)
 
     async with FakeBridge(abort, abort, one_message) as bridge:
         watch, _ = new_watch(bridge)
@@ -139,12 +131,12 @@ async def test_expiry_with_a_renewed_token_goes_on() -> None:
     tokens = iter(["old", "new", "new"])
     expired = ("error", {"code": "token_expired", "message": "the token expired before the connection"})
     async with FakeBridge(closing(1008, expired), one_message) as bridge:
-        watch = Watch(stream_url(bridge.url, "A"), lambda: next(tokens), WatchState(), Recorder(), 1)
+        watch = Watch(stream_url(bridge.url, "A"), lambda: next(tokens), WatchState(), Recorder(), 1, at_once)
         await watch.run()
     assert [request.headers["Authorization"] for request in bridge.requests] == ["Bearer old", "Bearer new"]
 
 
-async def test_gaps_and_upstream_are_told() -> None:
+async def test_gaps_and_upstream_are_shown() -> None:
     """Loss is never silent."""
 
     async def act(socket: Socket) -> None:

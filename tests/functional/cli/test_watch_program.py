@@ -20,14 +20,18 @@ from tests.functional.cli.test_watch_client import POSITION, SECRET, closing, on
 
 RUN_SECONDS = 60.0
 """For a program to start, or to end; the imports alone may take seconds on a busy machine."""
-PROGRAM = """
-import json, pathlib, sys
-from bridge.cli.watch import run_watch
-arguments = json.loads(sys.argv[1])
-if "token_file" in arguments:
-    arguments["token_file"] = pathlib.Path(arguments["token_file"])
-sys.exit(run_watch(**arguments))
-"""
+PROGRAM = "import sys; from bridge.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+
+def written(arguments: Mapping[str, object]) -> list[str]:
+    """The arguments as they are typed: ``json=True`` is ``--json``, ``token_file=x`` is ``--token-file=x``."""
+    devices = [str(arguments["devices"])] if "devices" in arguments else []
+    options = {
+        f"--{name.replace('_', '-')}": value
+        for name, value in arguments.items()
+        if name != "devices" and value is not None
+    }
+    return ["watch", *devices, *(name if value is True else f"{name}={value}" for name, value in options.items())]
 
 
 @contextlib.asynccontextmanager
@@ -36,7 +40,7 @@ async def program(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """The command in a process of its own, its address and token in the environment. Gone at the end in any case."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-c", PROGRAM, json.dumps(arguments),
+        sys.executable, "-W", "error", "-c", PROGRAM, *written(arguments),
         env=environment(TELEMETRY_BRIDGE_URL=bridge.url if bridge else "", TELEMETRY_BRIDGE_TOKEN=SECRET, TERM="xterm"),
         stdout=stdout, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
@@ -66,7 +70,7 @@ async def test_json_prints_every_event_on_a_line_and_stops_after_count() -> None
         await until_closed(socket)
 
     async with FakeBridge(act) as bridge:
-        status, out, _ = await run_program(bridge, devices="A", json_lines=True, count=2)
+        status, out, _ = await run_program(bridge, devices="A", json=True, count=2)
     lines = out.splitlines()
     assert status == 0
     assert [json.loads(line)["event"] for line in lines] == ["hello", "message", "message"]
@@ -113,7 +117,7 @@ async def test_a_reader_that_goes_away_ends_it_quietly() -> None:
             await asyncio.sleep(0.01)
 
     reader, writer = os.pipe()
-    async with FakeBridge(chatter) as bridge, program(bridge, {"json_lines": True}, stdout=writer) as process:
+    async with FakeBridge(chatter) as bridge, program(bridge, {"json": True}, stdout=writer) as process:
         os.close(writer)
         await asyncio.get_running_loop().run_in_executor(None, os.read, reader, 10)
         os.close(reader)
@@ -155,7 +159,7 @@ async def test_wrong_arguments_are_status_2_and_quote_no_secret(tmp_path: Path) 
     for arguments in wrong:
         status, out, err = await run_program(None, **arguments)
         assert (status, out) == (2, "")
-        assert err.startswith("error: ")
+        assert err.startswith("telemetry-bridge: ")
         assert len(err.splitlines()) == 1
         assert SECRET not in err
 

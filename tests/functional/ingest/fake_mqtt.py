@@ -13,12 +13,13 @@ from typing import Any, Self
 from bridge.core.addresses import MqttAddress
 from bridge.core.telemetry import Telemetry, UpstreamState
 from bridge.ingest.decoding.json_decoder import JsonDecoder
-from bridge.ingest.mqtt import Consumer, ConsumerOptions
+from bridge.ingest.mqtt import Consumer, ConsumerLimits, ConsumerOptions
 from tests.waiting import wait_until
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, PINGREQ, DISCONNECT = 1, 2, 3, 4, 8, 9, 12, 14
 GRANTED, NOT_AUTHORIZED, BAD_CREDENTIALS, TAKEN_OVER = 0x00, 0x87, 0x86, 0x8E
 LINK_SECONDS = 20.0
+QUICK = ConsumerLimits(tick_seconds=0.05)
 THREAD_NAME = "fake-mqtt"
 
 
@@ -192,7 +193,7 @@ def options(port: int, *, host: str = "127.0.0.1", **changes: Any) -> ConsumerOp
 
 
 def json_decoder() -> JsonDecoder:
-    """The decoder of the seed format."""
+    """A decoder of the DEVICE_ID envelope."""
     return JsonDecoder(id_pointers=["/data/DEVICE_ID"], position_pointers=["/data/LAT"], max_payload_bytes=1024)
 
 
@@ -204,11 +205,25 @@ def nobody_listens() -> Iterator[int]:
         yield bound.getsockname()[1]
 
 
+class Waits:
+    """The consumer's jitter: always the same, and notes (failures, base, cap) of each back-off."""
+
+    def __init__(self, seconds: float = 0.01) -> None:
+        self._seconds = seconds
+        self.asked: list[tuple[int, float, float]] = []
+
+    def __call__(self, failures: int, base: float, cap: float) -> float:
+        self.asked.append((failures, base, cap))
+        return self._seconds
+
+
 @contextlib.contextmanager
-def consuming(given: ConsumerOptions, decoder: Any = None) -> Iterator[tuple[Consumer, Collected]]:
-    """A running consumer; it must end when told to, and leave no thread."""
+def consuming(
+    given: ConsumerOptions, decoder: Any = None, *, limits: ConsumerLimits = QUICK, waits: Waits | None = None
+) -> Iterator[tuple[Consumer, Collected]]:
+    """A running consumer; it must end when told to, and leave no thread. It hardly waits between attempts."""
     collected = Collected()
-    consumer = Consumer(given, decoder or json_decoder(), collected)
+    consumer = Consumer(given, decoder or json_decoder(), collected, limits, jitter=waits or Waits())
     consumer.start()
     try:
         yield consumer, collected

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from dataclasses import replace
 
 import pytest
 
 from bridge.core.telemetry import UpstreamState
-from bridge.ingest.mqtt.consumer import REFUSED_SECONDS
 from bridge.ingest.mqtt.link import make_client
 from tests.functional.ingest.fake_mqtt import (
     BAD_CREDENTIALS,
@@ -17,9 +17,11 @@ from tests.functional.ingest.fake_mqtt import (
     GRANTED,
     NOT_AUTHORIZED,
     PUBACK,
+    QUICK,
     Collected,
     FakeMqtt,
     Link,
+    Waits,
     consuming,
     lines,
     nobody_listens,
@@ -30,20 +32,7 @@ from tests.functional.ingest.fake_mqtt import (
 from tests.waiting import wait_until
 
 SOON = 0.3
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
-    """No wait between attempts; gives (failures, base) of each back-off."""
-    asked: list[tuple[int, float]] = []
-
-    def jitter(attempt: int, _uniform: object, base: float, _cap: float) -> float:
-        asked.append((attempt, base))
-        return 0.01
-
-    monkeypatch.setattr("bridge.ingest.mqtt.consumer.full_jitter", jitter)
-    monkeypatch.setattr("bridge.ingest.mqtt.consumer.TICK_SECONDS", 0.05)
-    return asked
+IMPATIENT = replace(QUICK, connect_seconds=SOON)
 
 
 def told(collected: Collected, *states: UpstreamState) -> None:
@@ -112,17 +101,17 @@ def test_qos_1_messages_are_acknowledged_each_by_its_id() -> None:
 
 @pytest.mark.parametrize("reason", [BAD_CREDENTIALS, NOT_AUTHORIZED, 0x85, 0x8A])
 def test_a_refused_connection_is_said_once_and_tried_again_slowly(
-    reason: int, waits: list[tuple[int, float]], caplog: pytest.LogCaptureFixture
+    reason: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Wrong password, banned, client id not valid: a person must act, so the waits are long and the log is short."""
-    given = {"user": "bridge", "password": "s3cr3t-pa55"}
+    given, waits = {"user": "bridge", "password": "s3cr3t-pa55"}, Waits()
 
     def script(link: Link) -> None:
         link.connack(reason)
 
     with (
         FakeMqtt(script) as broker,
-        consuming(options(broker.port, **given)) as (consumer, collected),
+        consuming(options(broker.port, **given), waits=waits) as (consumer, collected),
     ):
         wait_until(lambda: broker.connections >= 4)
         assert not consumer.statistics().ready
@@ -132,8 +121,8 @@ def test_a_refused_connection_is_said_once_and_tried_again_slowly(
     assert len(said) == 1
     assert "BRIDGE_MQTT_URL" in said[0]
     assert "s3cr3t-pa55" not in caplog.text
-    assert [attempt for attempt, _ in waits[:3]] == [0, 1, 2]
-    assert all(base == REFUSED_SECONDS / 4 for _, base in waits[:3])
+    longest = QUICK.refused_seconds
+    assert waits.asked[:3] == [(failures, longest / 4, longest) for failures in range(3)]
 
 
 def test_the_password_goes_out_in_connect_only() -> None:
@@ -151,9 +140,8 @@ def test_the_password_goes_out_in_connect_only() -> None:
 
 
 @pytest.mark.parametrize("silent_at", ["CONNACK", "SUBACK"])
-def test_a_silent_broker_is_left_and_tried_again(silent_at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_broker_is_left_and_tried_again(silent_at: str) -> None:
     """A port that accepts and says nothing (a stopped process, another protocol) does not hold the consumer."""
-    monkeypatch.setattr("bridge.ingest.mqtt.consumer.CONNECT_SECONDS", SOON)
 
     def script(link: Link) -> None:
         if link.number >= 3:
@@ -162,17 +150,16 @@ def test_a_silent_broker_is_left_and_tried_again(silent_at: str, monkeypatch: py
             link.connack()
         link.hold()
 
-    with FakeMqtt(script) as broker, consuming(options(broker.port)) as (consumer, collected):
+    with FakeMqtt(script) as broker, consuming(options(broker.port), limits=IMPATIENT) as (consumer, collected):
         told(collected, UpstreamState.UP)
         assert consumer.statistics().ready
         assert broker.connections >= 3
 
 
 def test_one_refused_filter_of_two_makes_unready_is_named_once_and_asked_again(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The access list is repaired by a person meanwhile; no reconnect, no flood of lines."""
-    monkeypatch.setattr("bridge.ingest.mqtt.consumer.REFUSED_SECONDS", SOON)
     asked: list[bytes] = []
     repaired = threading.Event()
 
@@ -186,7 +173,7 @@ def test_one_refused_filter_of_two_makes_unready_is_named_once_and_asked_again(
 
     with FakeMqtt(script) as broker:
         given = options(broker.port, topics=("open/#", "closed/#"))
-        with consuming(given) as (consumer, collected):
+        with consuming(given, limits=replace(QUICK, refused_seconds=SOON)) as (consumer, collected):
             collected.wait_for("after-1")
             wait_until(lambda: "closed/#" in consumer.statistics().detail)
             assert "open/#" not in consumer.statistics().detail
@@ -203,10 +190,11 @@ def test_one_refused_filter_of_two_makes_unready_is_named_once_and_asked_again(
     assert "access list" in said
 
 
-def test_nobody_listening_is_said_once(caplog: pytest.LogCaptureFixture, waits: list[tuple[int, float]]) -> None:
+def test_nobody_listening_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     """One line for the whole outage, with the address; the attempts go on."""
-    with nobody_listens() as port, consuming(options(port)) as (consumer, _):
-        wait_until(lambda: len(waits) >= 3)
+    waits = Waits()
+    with nobody_listens() as port, consuming(options(port), waits=waits) as (consumer, _):
+        wait_until(lambda: len(waits.asked) >= 3)
         assert "refused" in consumer.statistics().detail
     assert len(lines(caplog)) == 1
     assert f"127.0.0.1:{port}" in lines(caplog)[0]
@@ -256,9 +244,8 @@ def test_a_link_that_breaks_is_told_and_made_anew(caplog: pytest.LogCaptureFixtu
     assert len(lines(caplog)) == 1
 
 
-def test_a_first_packet_that_is_no_connack_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_packet_that_is_no_connack_is_no_connection() -> None:
     """A broker that grants subscriptions before CONNACK breaks the protocol; nothing is taken for granted."""
-    monkeypatch.setattr("bridge.ingest.mqtt.consumer.CONNECT_SECONDS", SOON)
 
     def script(link: Link) -> None:
         if link.number == 1:
@@ -268,6 +255,6 @@ def test_a_first_packet_that_is_no_connack_is_no_connection(monkeypatch: pytest.
             link.accept()
         link.hold()
 
-    with FakeMqtt(script) as broker, consuming(options(broker.port)) as (consumer, _):
+    with FakeMqtt(script) as broker, consuming(options(broker.port), limits=IMPATIENT) as (consumer, _):
         wait_until(lambda: consumer.statistics().ready)
         assert broker.connections >= 2

@@ -15,6 +15,7 @@ from tests.functional.ingest.fake_mqtt import (
     TAKEN_OVER,
     FakeMqtt,
     Link,
+    Waits,
     consuming,
     json_decoder,
     lines,
@@ -32,20 +33,6 @@ CLAIM_BYTES = 256 * 1024 * 1024 - 1
 SENT_BYTES = 16 * 1024 * 1024
 MEMORY_BYTES = 4 * 1024 * 1024
 """One read (256 KiB) and a few copies of it."""
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """No wait between attempts; gives the base of each back-off."""
-    asked: list[float] = []
-
-    def jitter(_attempt: int, _uniform: object, base: float, _cap: float) -> float:
-        asked.append(base)
-        return 0.0
-
-    monkeypatch.setattr("bridge.ingest.mqtt.consumer.full_jitter", jitter)
-    monkeypatch.setattr("bridge.ingest.mqtt.consumer.TICK_SECONDS", 0.05)
-    return asked
 
 
 def sends_first(data: bytes, *, close: bool = False) -> FakeMqtt:
@@ -201,9 +188,10 @@ def test_a_claim_of_256_mib_costs_no_memory() -> None:
 
 
 def test_a_second_client_with_our_id_makes_us_wait_and_say_why(
-    waits: list[float], caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Two nodes that throw each other out must not do it a hundred times a second (reason 0x8E)."""
+    waits = Waits()
 
     def script(link: Link) -> None:
         link.accept()
@@ -211,9 +199,9 @@ def test_a_second_client_with_our_id_makes_us_wait_and_say_why(
         if link.number > 1:
             link.hold()
 
-    with FakeMqtt(script) as broker, consuming(options(broker.port)):
-        wait_until(lambda: waits)
-        assert waits[0] >= 10
+    with FakeMqtt(script) as broker, consuming(options(broker.port), waits=waits):
+        wait_until(lambda: waits.asked)
+        assert waits.asked[0][1] >= 10
     assert "BRIDGE_MQTT_CLIENT_ID" in lines(caplog)[0]
 
 

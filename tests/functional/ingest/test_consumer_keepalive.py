@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 from paho.mqtt.enums import MQTTErrorCode
 
+from bridge.ingest.mqtt import ConsumerLimits
 from bridge.ingest.mqtt import link as link_module
-from bridge.ingest.mqtt.link import KEEPALIVE_SECONDS, LiftingClient
+from bridge.ingest.mqtt.link import LiftingClient
 from tests.fakes import Clock
 from tests.functional.ingest.fake_mqtt import FakeMqtt, Link, consuming, options, publish
 from tests.waiting import wait_until
@@ -22,6 +23,7 @@ def test_large_message_on_a_slow_link_is_no_dead_link(monkeypatch: pytest.Monkey
     packet = publish(b"fleet/A", payload)
     size = -(-len(packet) // PIECES)
     clock, checks, check = Clock(), [0], LiftingClient.loop_misc
+    limits = ConsumerLimits(tick_seconds=0.01)
 
     def loop_misc(client: LiftingClient) -> MQTTErrorCode:
         code = check(client)
@@ -33,15 +35,14 @@ def test_large_message_on_a_slow_link_is_no_dead_link(monkeypatch: pytest.Monkey
         for start in range(0, len(packet), size):  # no PINGRESP can come in the middle of a packet
             enough = checks[0] + 2  # the second one is of a turn that began after the last piece was there
             wait_until(lambda enough=enough: checks[0] >= enough)  # type: ignore[misc]
-            clock.now += 3.5 * KEEPALIVE_SECONDS / PIECES
+            clock.now += 3.5 * limits.keepalive_seconds / PIECES
             link.send(packet[start : start + size])
         link.hold()
 
     monkeypatch.setattr("paho.mqtt.client.time_func", clock)
     monkeypatch.setattr(link_module, "time", SimpleNamespace(monotonic=clock))
-    monkeypatch.setattr("bridge.ingest.mqtt.consumer.TICK_SECONDS", 0.01)
     monkeypatch.setattr(LiftingClient, "loop_misc", loop_misc)
-    with FakeMqtt(script) as broker, consuming(options(broker.port)) as (consumer, collected):
+    with FakeMqtt(script) as broker, consuming(options(broker.port), limits=limits) as (consumer, collected):
         collected.wait_for("A")
         assert collected.messages[0].payload == payload
         assert consumer.statistics().connects == 1

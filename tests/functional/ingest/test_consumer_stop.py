@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from bridge.ingest.mqtt import Consumer
+from bridge.ingest.mqtt import Consumer, ConsumerLimits
 from tests.functional.ingest.fake_mqtt import (
     BAD_CREDENTIALS,
     LINK_SECONDS,
@@ -20,6 +20,7 @@ from tests.functional.ingest.fake_mqtt import (
     Collected,
     FakeMqtt,
     Link,
+    Waits,
     json_decoder,
     nobody_listens,
     options,
@@ -110,11 +111,10 @@ def test_stop_before_start_leaves_nothing() -> None:
         assert not consumer.statistics().alive
 
 
-def test_stop_during_back_off_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_during_back_off_is_quick() -> None:
     """Nobody listens, and the next attempt is half a minute away."""
-    monkeypatch.setattr("bridge.ingest.mqtt.consumer.full_jitter", lambda *_: 30.0)
     with nothing_left_behind(), nobody_listens() as port:
-        consumer = Consumer(options(port), json_decoder(), Collected())
+        consumer = Consumer(options(port), json_decoder(), Collected(), jitter=Waits(30.0))
         consumer.start()
         wait_until(lambda: "refused" in consumer.statistics().detail)
         began = time.monotonic()
@@ -149,12 +149,12 @@ def silent_port(tls: bool) -> Iterator[int]:
 # paho leaves the socket of a handshake that failed to the garbage collector (paho-mqtt 2.2 _ssl_wrap_socket).
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
-def test_stop_while_connecting_returns_in_time(monkeypatch: pytest.MonkeyPatch, tls: bool) -> None:
+def test_stop_while_connecting_returns_in_time(tls: bool) -> None:
     """The system is still connecting: stop() does not wait for it."""
-    monkeypatch.setattr("bridge.ingest.mqtt.link.CONNECT_SECONDS", LINK_SECONDS)
+    limits = ConsumerLimits(connect_seconds=LINK_SECONDS)
     with nothing_left_behind():
         with silent_port(tls) as port:
-            consumer = Consumer(options(port, tls=tls), json_decoder(), Collected())
+            consumer = Consumer(options(port, tls=tls), json_decoder(), Collected(), limits)
             consumer.start()
             time.sleep(0.2)
             began = time.monotonic()
@@ -166,22 +166,21 @@ def test_stop_while_connecting_returns_in_time(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as above
 @pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
-def test_connecting_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch, tls: bool) -> None:
+def test_connecting_is_given_up_in_time(tls: bool) -> None:
     """By itself, while nobody answers: the system's own patience is minutes long, and TLS has none."""
-    monkeypatch.setattr("bridge.ingest.mqtt.link.CONNECT_SECONDS", 1.0)
+    limits = ConsumerLimits(connect_seconds=1.0)
     with nothing_left_behind(), silent_port(tls) as port:
-        consumer = Consumer(options(port, tls=tls), json_decoder(), Collected())
+        consumer = Consumer(options(port, tls=tls), json_decoder(), Collected(), limits)
         consumer.start()
         time.sleep(0.2)
         consumer.stop(0.0)
         wait_until(lambda: not consumer.statistics().alive)
 
 
-def test_a_flapping_broker_grows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flapping_broker_grows_nothing() -> None:
     """Two hundred connections one after the other: one thread, and the files of one connection."""
-    monkeypatch.setattr("bridge.ingest.mqtt.consumer.full_jitter", lambda *_: 0.0)
     with nothing_left_behind(), FakeMqtt(Link.accept) as broker:
-        consumer = Consumer(options(broker.port), json_decoder(), Collected())
+        consumer = Consumer(options(broker.port), json_decoder(), Collected(), jitter=Waits(0.0))
         consumer.start()
         wait_until(lambda: broker.connections > 20)
         files = open_files()

@@ -14,14 +14,15 @@ from aiohttp.test_utils import TestServer
 
 from bridge.access.authenticator import mint
 from bridge.access.paseto import KeyRing, generate_key
-from bridge.app import authenticator_of
+from bridge.app import stream_service_of
+from bridge.server.callers import Callers
 from bridge.settings import load_settings
-from bridge.stream.hub import Hub
+from bridge.stream.service import StreamService
 from share.api.operator_routes import PATH, OperatorRoutes
 from share.links.links import Links
 from share.links.ports import Store
 from share.model.errors import BusyError
-from share.model.limits import DAY_SECONDS
+from share.model.limits import DAY_SECONDS, ShareLimits
 from tests.stored import FakeAudience, FakeStore
 
 KEY = generate_key()
@@ -46,9 +47,17 @@ class Operators:
     """One server. ``call`` asks as ana, who may share A and B, unless another token is given."""
 
     def __init__(
-        self, hub: Hub, links: Links, audience: FakeAudience, server: TestServer, passwords: FakePasswords
+        self,
+        streaming: StreamService,
+        links: Links,
+        store: FakeStore,
+        audience: FakeAudience,
+        server: TestServer,
+        passwords: FakePasswords,
     ) -> None:
-        self.hub = hub
+        """``store`` tells nothing where the links have a real database."""
+        self.streaming = streaming
+        self.store = store
         self.links = links
         self.audience = audience
         self.server = server
@@ -61,7 +70,7 @@ class Operators:
         """An access token for an hour, for A and B when no device is named."""
         return mint(
             RING, subject=subject, devices=devices or ("A", "B"), groups=(), scopes=scopes, ttl=3600,
-            now=self.hub.clock() + since,
+            now=self.streaming.clock() + since,
         )  # fmt: skip
 
     async def call(
@@ -104,27 +113,41 @@ class Operators:
 
 
 @asynccontextmanager
-async def operators(store: Store | None = None, **settings: Any) -> AsyncIterator[Operators]:
+async def operators(
+    store: Store | None = None, limits: ShareLimits = ShareLimits(), **settings: Any
+) -> AsyncIterator[Operators]:
     """A running server; its links are closed at the end."""
     chosen = load_settings(**({"port": 0, "access_keys": KEY} | settings))
-    hub = Hub(chosen, authenticator_of(chosen, {}), {})
+    streaming = stream_service_of(chosen)
     audience, passwords = FakeAudience(), FakePasswords()
+    fake = store if isinstance(store, FakeStore) else FakeStore()
     links = Links(
-        store or FakeStore(),
+        store or fake,
         audience,
-        clock=hub.clock,
-        deadlines=hub.deadlines,
+        clock=streaming.clock,
+        deadlines=streaming.deadlines,
         max_shares=chosen.max_shares,
         retention_seconds=chosen.share_retention_days * DAY_SECONDS,
         call_later=asyncio.get_running_loop().call_later,
+        limits=limits,
     )
     await links.load()
+
     app = web.Application()
-    app.add_routes(OperatorRoutes(hub, links, passwords).routes())
+    routes = OperatorRoutes(
+        Callers(streaming.origins, streaming.watching.verify),
+        links,
+        passwords,
+        clock=streaming.clock,
+        max_seconds=chosen.share_max_days * DAY_SECONDS,
+        public_url=chosen.public_url,
+        limits=limits,
+    )
+    app.add_routes(routes.routes())
     server = TestServer(app)
     await server.start_server()
     try:
-        yield Operators(hub, links, audience, server, passwords)
+        yield Operators(streaming, links, fake, audience, server, passwords)
     finally:
         await server.close()
         await links.close()

@@ -21,7 +21,7 @@ from tests.functional.share.fake_operator_api import (
 
 Capture = pytest.CaptureFixture[str]
 
-UNSURE = "whether it was done is not known"
+UNSURE = "it may have been done"
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +150,7 @@ async def test_only_a_link_is_printed_as_the_link(url: object, capsys: Capture) 
         return web.json_response({**share("a"), "url": url}, status=201)
 
     line = await failure(capsys, answer, *CREATE)
-    assert "holds no link" in line
+    assert "has no link" in line
     assert UNSURE in line
 
 
@@ -232,7 +232,7 @@ async def test_revoke_does_not_depend_on_the_count(capsys: Capture) -> None:
         ((*CREATE, "--password-prompt", "--password-file", "f"), "not allowed with"),
         ((*CREATE, "--url", "ftp://x"), "http://host:port"),
         ((*CREATE, "--url", "http://me:secret@x"), "only scheme, host"),
-        ((*CREATE, "--token", "two words"), "no token has"),
+        ((*CREATE, "--token", "two words"), "not valid in a token"),
         (("list", "--status", "dead"), "dead"),
         (("show",), "ID"),
         (("show", "http://127.0.0.1/s/the-code"), "not the id of a share"),

@@ -61,7 +61,7 @@ async def test_every_option_of_create_reaches_the_server(tmp_path: Path, capsys:
         "destination": {"lat": -33.4, "lon": -70.6, "radius_m": 250, "name": "Depot"},
     }  # fmt: skip
     _, err = capsys.readouterr()
-    assert "asks for the password" in err
+    assert "needs the password" in err
     assert "sésame" not in err
 
 

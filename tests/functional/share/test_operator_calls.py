@@ -12,23 +12,23 @@ from typing import Any
 import pytest
 
 from bridge.core.times import parse_time
-from share.links import links
-from share.store.store import Store
+from share.model.limits import ShareLimits
 from tests.functional.share.operators import Operators, operators
+from tests.share_store import StoredShares
 from tests.stored import FakeStore
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
+async def store(tmp_path: Path) -> AsyncIterator[StoredShares]:
     """A database in the test's own folder."""
-    made = Store(f"sqlite:///{tmp_path / 'shares.sqlite3'}")
+    made = StoredShares(f"sqlite:///{tmp_path / 'shares.sqlite3'}")
     await made.open()
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def office(store: Store) -> AsyncIterator[Operators]:
+async def office(store: StoredShares) -> AsyncIterator[Operators]:
     """A server on that database."""
     async with operators(store) as made:
         yield made
@@ -57,7 +57,7 @@ async def test_share_is_made_shown_changed_and_revoked(office: Operators) -> Non
 
     status, revoked, _ = await office.call("DELETE", path)
     assert (status, revoked["status"], revoked["end_reason"]) == (200, "revoked", "revoked")
-    assert parse_time(revoked["ended_at"]) <= office.hub.clock()
+    assert parse_time(revoked["ended_at"]) <= office.streaming.clock()
     assert (await office.call("DELETE", path))[:2] == (200, revoked)
     assert (await office.call("GET", path))[1] == revoked
     assert await office.refused("PATCH", path, {"label": "x"}) == (409, "share_ended")
@@ -166,10 +166,10 @@ async def test_viewers_are_shown(office: Operators) -> None:
     assert (await office.call("GET", f"/{share['id']}"))[1]["viewers"] == {"now": 2, "total": 3}
 
 
-async def test_restart_knows_all_shares(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_restart_knows_all_shares(store: StoredShares) -> None:
     """Open ones are open again, with their counts; revoked ones are not."""
-    monkeypatch.setattr(links, "CLOSE_SECONDS", 30.0)  # a slow disk may lose what is not stored by then
-    async with operators(store) as before:
+    patient = ShareLimits(close_seconds=30.0)  # a slow disk may lose what is not stored by then
+    async with operators(store, patient) as before:
         kept, revoked = await before.make(), await before.make()
         await before.call("DELETE", f"/{revoked['id']}")
         before.links.count_viewer(kept["id"])

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from share.api.operator_routes import PATH
-from share.model.limits import MAX_BODY_BYTES
+from share.model.limits import MAX_BODY_BYTES, ShareLimits
 from tests.functional.share.operators import Operators, operators, untouched
 from tests.stored import FakeStore
 
@@ -158,8 +158,7 @@ async def test_unknown_share_is_not_found(office: Operators, share_id: str) -> N
     """Whatever stands in its place; the database is asked for ids alone."""
     for method, body in (("GET", None), ("PATCH", {"label": "x"}), ("DELETE", None)):
         assert await office.refused(method, f"/{share_id}", body) == (404, "share_not_found")
-    assert isinstance(office.links._store, FakeStore)
-    assert ("by_id" in office.links._store.calls) == (share_id == NOBODY)
+    assert ("by_id" in office.store.calls) == (share_id == NOBODY)
 
 
 @pytest.mark.parametrize("path", ["/", "/a/b", "/a/", "//", f"/{NOBODY}/viewers"])
@@ -213,19 +212,19 @@ async def test_body_is_bounded(office: Operators) -> None:
         assert (answer.status, (await answer.json())["code"]) == (413, "too_large")
 
 
-async def test_slow_body_is_given_up(office: Operators, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection is not held for who says nothing."""
-    monkeypatch.setattr("bridge.server.http.BODY_SECONDS", 0.05)
+async def test_slow_body_is_given_up() -> None:
+    """The connection is not held for a client that sends nothing."""
     never = asyncio.Event()
 
     async def stalled() -> AsyncIterator[bytes]:
         yield b"{"
         await never.wait()
 
-    url, sent = office.server.make_url(PATH), {"Authorization": f"Bearer {office.ana}"}
-    sent["Content-Type"] = "application/json"
-    async with aiohttp.ClientSession() as http, http.post(url, headers=sent, data=stalled()) as answer:
-        assert (answer.status, (await answer.json())["code"]) == (408, "too_slow")
+    async with operators(FakeStore(), ShareLimits(body_seconds=0.05)) as office:
+        url, sent = office.server.make_url(PATH), {"Authorization": f"Bearer {office.ana}"}
+        sent["Content-Type"] = "application/json"
+        async with aiohttp.ClientSession() as http, http.post(url, headers=sent, data=stalled()) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (408, "too_slow")
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{", b'{"device_ids":["A"],"device_ids":["B"]}', {}, {"x": 1}])

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 
-from share.page.page import _ASSETS, Page
+from share.page.page import ASSETS, Page
 from share.page.tiles import read_attribution, tile_origins
 
 page_of = partial(Page, silent_seconds=120.0)
@@ -50,10 +50,10 @@ async def test_all_that_the_page_names_is_served_and_kept(client: Client) -> Non
         assert answer.status == 200, name
         assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Content-Type"].split(";")[0] == _ASSETS[name]
+        assert answer.headers["Content-Type"].split(";")[0] == ASSETS[name]
         if name.endswith(".js") and not name.startswith("leaflet"):
             names += imports(await answer.text())
-    assert seen == set(_ASSETS), "a file is served that nothing uses"
+    assert seen == set(ASSETS), "a file is served that nothing uses"
 
 
 async def test_an_asset_travels_compressed(client: Client) -> None:
@@ -104,7 +104,7 @@ def test_the_version_is_of_the_content() -> None:
 def test_the_static_folder_holds_only_what_is_used() -> None:
     """Each file is on the list, or is what the page is made from."""
     names = {entry.name for entry in (files("share.page") / "static").iterdir()}
-    assert names == {name for name in _ASSETS if not name.startswith("leaflet.")} | {"page.html", "texts.json"}
+    assert names == {name for name in ASSETS if not name.startswith("leaflet.")} | {"page.html", "texts.json"}
 
 
 @pytest.mark.parametrize(

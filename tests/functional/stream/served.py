@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -17,16 +18,15 @@ from aiohttp import web
 
 from bridge.access.authenticator import mint
 from bridge.access.paseto import KeyRing, generate_key
-from bridge.app import authenticator_of, groups_of
-from bridge.core.telemetry import Kind, Telemetry, UpstreamState
+from bridge.app import Limits, stream_service_of
+from bridge.core.telemetry import Fix, Telemetry, UpstreamState
 from bridge.ingest.handoff import Handoff
 from bridge.ingest.mqtt import ConsumerStatistics
-from bridge.server.lifecycle import Door, close_all, drain, open_door
+from bridge.server.lifecycle import Listeners, close_all, drain, open_listeners
 from bridge.server.listener import bind
 from bridge.server.operations import Operations
 from bridge.settings import load_settings
-from bridge.stream.endpoints import HUB, ROUTES
-from bridge.stream.hub import Hub
+from bridge.stream.limits import StreamLimits
 from tests.functional.stream.clients import Client
 from tests.functional.stream.raw import RawClient
 
@@ -119,43 +119,60 @@ def written(groups: str) -> Path:
 def position(device_id: str, number: int = 0, *, retained: bool = False, pad: int = 0) -> Telemetry:
     """A position whose payload holds ``number`` and ``pad`` bytes of filling."""
     payload = json.dumps({"n": number, "lat": 1.5, "lon": -70.25, "pad": "x" * pad}).encode()
-    return Telemetry(device_id, Kind.POSITION, payload, retained)
+    return Telemetry(device_id, payload, retained, Fix(1.5, -70.25))
 
 
 def happening(device_id: str, number: int = 0, pad: int = 0) -> Telemetry:
     """A message that is no position: every one counts."""
-    return Telemetry(device_id, Kind.EVENT, json.dumps({"n": number, "pad": "x" * pad}).encode())
+    return Telemetry(device_id, json.dumps({"n": number, "pad": "x" * pad}).encode())
+
+
+def stream_limits(**limits: Any) -> Limits:
+    """The limits of a server, with these of its streams (``StreamLimits``)."""
+    return Limits(stream=StreamLimits(**limits))
 
 
 class Bridge:
     """The server, its clients and its clock. As a context manager it starts, and leaves nothing behind."""
 
-    def __init__(self, clock: Clock | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        limits: Limits = Limits(),
+        monotonic: Callable[[], float] = time.monotonic,
+        send_buffer_bytes: int | None = None,
+        **settings: Any,
+    ) -> None:
+        self.limits = limits
+        self.monotonic = monotonic
+        self._send_buffer_bytes = send_buffer_bytes
         self.clock = clock or Clock()
         self.settings = load_settings(**({"port": 0, "access_keys": KEY} | settings))
         self.consumer = Mock(spec_set=["stop"])
         self.consumer_statistics = ConsumerStatistics(True, True, True, 0.0, 0, 1, {}, "subscribed")
         self._clients: list[Client | RawClient] = []
-        self._doors: list[Door] = []
+        self._listeners: Listeners = []
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         self._sockets, self._tasks = open_sockets(), asyncio.all_tasks()
-        groups = groups_of(self.settings)
-        self.hub = Hub(self.settings, authenticator_of(self.settings, groups), groups, clock=self.clock)
+        self.streaming = stream_service_of(
+            self.settings, self.limits.stream, clock=self.clock, monotonic=self.monotonic
+        )
         self.handoff = Handoff(asyncio.get_running_loop())
-        self.handoff.open(self.hub)
-        self.hub.upstream(UpstreamState.UP)
+        self.handoff.open(self.streaming.intake)
+        self.streaming.intake.upstream(UpstreamState.UP)
         sockets = bind(self.settings.host, 0, "BRIDGE_PORT")
         self._stack.callback(close_all, sockets)
+        if self._send_buffer_bytes is not None:  # what the kernel takes would hide what the test is after
+            sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._send_buffer_bytes)
         self.port: int = sockets[0].getsockname()[1]
         app = web.Application()
-        app[HUB] = self.hub
-        app.add_routes(ROUTES)
-        operations = Operations(self.hub, lambda: self.consumer_statistics, self.handoff.statistics, int)
+        app.add_routes(self.streaming.routes())
+        operations = Operations(self.streaming, lambda: self.consumer_statistics, self.handoff.statistics, int)
         app.add_routes(operations.routes())
         await self.furnish(app)
-        self._doors = [await open_door(self._stack, app, sockets, None)]
+        self._listeners = await open_listeners(self._stack, app, sockets, None, self.limits.server)
         return self
 
     async def furnish(self, app: web.Application) -> None:
@@ -169,7 +186,7 @@ class Bridge:
             if kind is None:
                 await self.wait_empty()
         finally:
-            self.hub.admission.draining = True
+            self.streaming.admission.draining = True
             await self._stack.aclose()
         if kind is None:
             await eventually(lambda: not self._strays(), self._strays)
@@ -189,31 +206,28 @@ class Bridge:
 
     def remains(self) -> dict[str, object]:
         """What the server still holds for streams; empty when there are none."""
-        hub, broker = self.hub, self.hub.broker
+        streaming, broker = self.streaming, self.streaming.broker.statistics()
         held: dict[str, object] = {
-            "streams": len(hub.streams),
-            "connections": hub.admission.connections,
-            "by_ip": dict(hub.admission._by_ip),
-            "by_principal": dict(hub.admission._by_principal),
-            "deadlines": len(hub.deadlines),
-            "heartbeats": len(hub.heartbeat._slot_of),
-            "cohorts": len(broker._cohorts),
-            "exact": len(broker._routing.exact),
-            "patterns": len(broker._routing.patterns),
-            "membership": len(broker._membership),
-            "behind": len(broker._behind),
+            "streams": len(streaming.streams),
+            "admission": streaming.admission.held(),
+            "deadlines": len(streaming.deadlines),
+            "heartbeats": len(streaming.heartbeat),
+            "cohorts": broker.cohorts,
+            "selectors": broker.selectors,
+            "subscriptions": broker.subscriptions,
+            "behind": broker.behind,
         }
         return {name: value for name, value in held.items() if value}
 
     async def drain(self, seconds: float) -> None:
         """SIGTERM's part: everything goes, within ``seconds``."""
-        await drain(self.hub, self.consumer, self.handoff, self._doors, seconds)
+        await drain(self.streaming, self.consumer, self.handoff, self._listeners, seconds)
 
     # --- what goes in ---------------------------------------------------------------------------------
 
     def publish(self, *messages: Telemetry) -> None:
         """One turn of fan-out."""
-        self.hub.publish(messages)
+        self.streaming.intake.publish(messages)
 
     def token(
         self,

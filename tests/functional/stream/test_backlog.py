@@ -10,7 +10,8 @@ from pathlib import Path
 from aiohttp import web
 
 from bridge.core.limits import LISTEN_BACKLOG
-from bridge.server.lifecycle import close_all, open_door
+from bridge.server.lifecycle import close_all, open_listeners
+from bridge.server.limits import ServerLimits
 from bridge.server.listener import bind
 
 SOMAXCONN = int(Path("/proc/sys/net/core/somaxconn").read_text())
@@ -23,7 +24,7 @@ async def test_kernel_holds_a_storm_of_connections_for_us() -> None:
     async with AsyncExitStack() as stack:
         (sock,) = sockets = bind("127.0.0.1", 0, "BRIDGE_PORT")
         stack.callback(close_all, sockets)
-        await open_door(stack, web.Application(), sockets, None)
+        await open_listeners(stack, web.Application(), sockets, None, ServerLimits())
         about = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SACKED_OFFSET + 4)
         (length,) = struct.unpack_from("=I", about, SACKED_OFFSET)
         assert length == min(LISTEN_BACKLOG, SOMAXCONN)

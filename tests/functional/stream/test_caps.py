@@ -28,10 +28,10 @@ async def test_streams_in_all(start: StartBridge) -> None:
     clients = [await bridge.join() for _ in range(3)]
     assert await refusal(bridge) == (503, "5")
     await clients[0].leave()
-    await eventually(lambda: bridge.hub.admission.connections == 2)
+    await eventually(lambda: bridge.streaming.admission.connections == 2)
     await bridge.join()
     assert await refusal(bridge) == (503, "5")
-    assert bridge.hub.admission.refused == {"full": 2}
+    assert bridge.streaming.admission.refused == {"full": 2}
 
 
 async def test_streams_of_one_address(start: StartBridge) -> None:
@@ -42,7 +42,7 @@ async def test_streams_of_one_address(start: StartBridge) -> None:
         await client.expect("hello")
     for forged in ("203.0.113.9", "", "127.0.0.2, 203.0.113.10", "nonsense"):
         assert await refusal(bridge, headers={"X-Forwarded-For": forged}) == (429, "5")
-    assert bridge.hub.admission._by_ip == {"127.0.0.1": 2}
+    assert bridge.streaming.admission.by_ip == {"127.0.0.1": 2}
 
 
 async def test_streams_of_one_address_behind_a_trusted_proxy(start: StartBridge) -> None:
@@ -58,7 +58,7 @@ async def test_streams_of_one_address_behind_a_trusted_proxy(start: StartBridge)
         "2001:db8::1",
     ):
         assert await refusal(bridge, headers={"X-Forwarded-For": chain}) == (429, "5")
-    assert set(bridge.hub.admission._by_ip) == {"203.0.113.1", "203.0.113.2", "203.0.113.3", "2001:db8::1"}
+    assert set(bridge.streaming.admission.by_ip) == {"203.0.113.1", "203.0.113.2", "203.0.113.3", "2001:db8::1"}
 
 
 async def test_streams_of_one_subject(start: StartBridge) -> None:
@@ -75,7 +75,7 @@ async def test_streams_of_one_subject(start: StartBridge) -> None:
     await in_band.say("authenticate", token=bridge.token(subject="ana"))
     assert (await in_band.end())[0] == 1013
     await first.leave()
-    await eventually(lambda: bridge.hub.admission._by_principal["ana"] == 1)
+    await eventually(lambda: bridge.streaming.admission.by_principal["ana"] == 1)
     await bridge.join(bridge.token(subject="ana"))
 
 
@@ -90,17 +90,16 @@ async def test_refused_streams_give_their_place_back(start: StartBridge, query: 
     await bridge.join(bridge.token("A"))
 
 
-async def test_new_streams_per_second(start: StartBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_new_streams_per_second(start: StartBridge) -> None:
     """A burst of twice the rate, then 503 until the bucket has filled again."""
-    bridge = await start(handshakes_per_second=5)
-    clock = Clock(bridge.hub.monotonic())
-    monkeypatch.setattr(bridge.hub, "monotonic", clock)
+    clock = Clock(1000.0)
+    bridge = await start(handshakes_per_second=5, monotonic=clock)
     statuses = []
     for _ in range(14):
         client = await bridge.raw()
         statuses.append((await client.request("GET", WS))[0])
     assert statuses == [101] * 10 + [503] * 4
-    assert bridge.hub.admission.refused["rate"] == 4
+    assert bridge.streaming.admission.refused["rate"] == 4
     clock.now += 0.25
     await bridge.join()
 
@@ -111,4 +110,4 @@ async def test_zero_means_no_limit(start: StartBridge) -> None:
         max_connections=0, max_connections_per_ip=0, max_connections_per_principal=0, handshakes_per_second=0
     )
     await asyncio.gather(*(bridge.join() for _ in range(60)))
-    assert bridge.hub.admission.connections == 60
+    assert bridge.streaming.admission.connections == 60

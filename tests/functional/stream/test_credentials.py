@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bridge.access.paseto import KeyRing, generate_key
-from bridge.core.limits import AUTHENTICATE_SECONDS
-from tests.fakes import Timers
 from tests.functional.stream.clients import Client
 from tests.functional.stream.conftest import StartBridge
-from tests.functional.stream.served import SECRETS, Bridge, position
+from tests.functional.stream.served import SECRETS, Bridge, position, stream_limits
 
 STREAM = "/api/v1/stream?device_ids=A"
 
@@ -115,7 +113,7 @@ async def test_bad_token_is_told_and_closed(bridge: Bridge, name: str) -> None:
         await client.say("authenticate", 7, token=token)
         await refused(client, code)
         assert client.seen[-1]["ref"] == 7
-    assert bridge.hub.broker.statistics().subscriptions == 0
+    assert bridge.streaming.broker.statistics().subscriptions == 0
 
 
 async def test_no_token_on_stream_is_refused_at_once(bridge: Bridge) -> None:
@@ -123,34 +121,25 @@ async def test_no_token_on_stream_is_refused_at_once(bridge: Bridge) -> None:
     await refused(await bridge.connect(STREAM), "token_required")
 
 
-@pytest.fixture
-def timers(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> Timers:
-    """The timers of the streams: their time goes when it is told."""
-    timers = Timers()
-    monkeypatch.setattr(bridge.hub, "call_later", timers)
-    return timers
-
-
-async def test_nobody_has_ten_seconds(bridge: Bridge, timers: Timers) -> None:
+async def test_nobody_has_longer_than_that_to_authenticate(start: StartBridge) -> None:
     """A silent socket on ``/ws``, and one that only chats, are closed when the time is up."""
+    bridge = await start(limits=stream_limits(authenticate_seconds=0.5))
     silent, chatty = await bridge.connect("/api/v1/ws"), await bridge.connect("/api/v1/ws")
     for client in (silent, chatty):
         await client.expect("hello")
-    timers.advance(AUTHENTICATE_SECONDS - 0.1)
     assert (await chatty.ask("ping"))["event"] == "pong"
     assert (await chatty.ask("info"))["data"]["principal"] is None
-    timers.advance(0.2)
     for client in (silent, chatty):
         await refused(client, "token_required")
 
 
-async def test_token_in_time_stops_the_clock(bridge: Bridge, timers: Timers) -> None:
-    """Who has authenticated is not closed by the timer."""
+async def test_token_in_time_stops_the_clock(start: StartBridge) -> None:
+    """A client that has authenticated is not closed when another one's time is up."""
+    bridge = await start(limits=stream_limits(authenticate_seconds=0.5))
     early, late = await bridge.connect("/api/v1/ws"), await bridge.connect("/api/v1/ws")
     for client in (early, late):
         await client.expect("hello")
     await early.ask("authenticate", token=bridge.token())
-    timers.advance(AUTHENTICATE_SECONDS + 0.1)
     await refused(late, "token_required")
     assert await early.quiet() == []
 

@@ -9,14 +9,14 @@ import pytest
 
 from bridge.app import running
 from bridge.settings import load_settings
-from bridge.stream import session
 from tests.functional.stream.clients import Client
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.raw import CLOSE, RawClient
-from tests.functional.stream.served import KEY, Bridge, eventually, happening, open_sockets
+from tests.functional.stream.served import KEY, Bridge, eventually, happening, open_sockets, stream_limits
 
 STUCK_SECONDS = 60.0
 """For draining, or for a goodbye: who sits it out is seen by it."""
+STUCK = stream_limits(close_seconds=STUCK_SECONDS)
 QUICK_SECONDS = 20.0
 """Far above what going takes on a busy machine, far below STUCK_SECONDS and WRITE_SECONDS."""
 
@@ -50,15 +50,14 @@ async def test_nobody_new_while_draining(bridge: Bridge) -> None:
 
 
 @pytest.fixture
-async def stalled(start: StartBridge, monkeypatch: pytest.MonkeyPatch) -> tuple[Bridge, list[RawClient]]:
+async def stalled(start: StartBridge) -> tuple[Bridge, list[RawClient]]:
     """A server with two hundred clients that do not read."""
-    monkeypatch.setattr(session, "CLOSE_SECONDS", STUCK_SECONDS)
-    bridge = await start(max_connections_per_principal=0, max_connections_per_ip=0)
+    bridge = await start(max_connections_per_principal=0, max_connections_per_ip=0, limits=STUCK)
     clients = [await bridge.stalled() for _ in range(200)]
     for number in range(60):
         bridge.publish(*(happening("A", number, pad=2000) for _ in range(4)))
         await asyncio.sleep(0.001)
-    await eventually(lambda: bridge.hub.broker.statistics().behind == len(clients))
+    await eventually(lambda: bridge.streaming.broker.statistics().behind == len(clients))
     return bridge, clients
 
 
@@ -87,9 +86,9 @@ async def test_readers_among_stalled_clients_are_told_1001(stalled: tuple[Bridge
     await draining
 
 
-async def test_short_drain_still_says_goodbye(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_short_drain_still_says_goodbye(start: StartBridge) -> None:
     """Half a second is little, but 1001 is the first thing that happens in it."""
-    monkeypatch.setattr(session, "CLOSE_SECONDS", STUCK_SECONDS)
+    bridge = await start(limits=STUCK)
     client = await bridge.join()
     raw = await bridge.raw()
     await raw.upgrade("/api/v1/ws", bridge.token())
@@ -105,11 +104,9 @@ async def test_short_drain_still_says_goodbye(bridge: Bridge, monkeypatch: pytes
     assert taken[1][:2] == (1001).to_bytes(2, "big")
 
 
-async def test_streams_that_are_closing_already_do_not_hold_it_up(
-    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_streams_that_are_closing_already_do_not_hold_it_up(start: StartBridge) -> None:
     """One was refused, one has sent a broken frame, one just stands there: all gone in time."""
-    monkeypatch.setattr(session, "CLOSE_SECONDS", 0.5)
+    bridge = await start(limits=stream_limits(close_seconds=0.5))
     clients = [await bridge.raw() for _ in range(3)]
     await clients[0].upgrade("/api/v1/stream?device_ids=", bridge.token())
     for client in clients[1:]:

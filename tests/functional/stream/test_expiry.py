@@ -10,10 +10,11 @@ from datetime import datetime
 
 import pytest
 
-from bridge.stream import session
+from bridge.stream.session import Session
 from tests.functional.stream.clients import Client
+from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.raw import CLOSE, TEXT
-from tests.functional.stream.served import Bridge, Clock, Lateness, eventually, open_sockets, position
+from tests.functional.stream.served import Bridge, Clock, Lateness, eventually, open_sockets, position, stream_limits
 
 TOLERANCE_SECONDS = 0.25
 EARLY_SECONDS = 0.005
@@ -64,7 +65,7 @@ async def test_expired_comes_on_time_and_nothing_after_it(bridge: Bridge) -> Non
     assert events[-1]["event"] == "expired"
     assert events[-1]["data"]["expires_at"] == client.seen[0]["data"]["expires_at"]
     assert {event["event"] for event in events[:-1]} <= {"message", "gap"}
-    await eventually(lambda: not bridge.hub.streams)
+    await eventually(lambda: not bridge.streaming.streams)
 
 
 async def test_idle_sockets_expire_on_time_too(bridge: Bridge) -> None:
@@ -89,21 +90,21 @@ async def test_stalled_socket_is_cut_on_time_and_gets_nothing_more(bridge: Bridg
     gc.collect()  # no socket that an earlier test has left is closed meanwhile
     before = open_sockets()
     client = await bridge.stalled("A", bridge.token("A", ttl=HOUR))
-    (stream,) = bridge.hub.streams
-    assert isinstance(stream, session.Session)
+    (stream,) = bridge.streaming.streams
+    assert isinstance(stream, Session)
     principal = stream.credential.principal
     assert principal is not None
     assert principal.expires_at is not None
     expires_at = principal.expires_at
     flooding = asyncio.create_task(flood(bridge, "A", pad=4000))
     try:
-        await eventually(lambda: bridge.hub.broker.statistics().behind == 1)
+        await eventually(lambda: bridge.streaming.broker.statistics().behind == 1)
         assert open_sockets() == before + 2
         leave(bridge, 1.2, expires_at)
         async with lateness(bridge, expires_at) as loop:
             await eventually(lambda: open_sockets() == before + 1)
             late, excused = bridge.clock() - expires_at, loop.seconds
-        published = bridge.hub.broker.statistics().published
+        published = bridge.streaming.broker.statistics().published
     finally:
         flooding.cancel()
     assert -EARLY_SECONDS < late < TOLERANCE_SECONDS + excused
@@ -114,9 +115,9 @@ async def test_stalled_socket_is_cut_on_time_and_gets_nothing_more(bridge: Bridg
     assert b"expired" not in received
 
 
-async def test_client_that_never_says_goodbye_is_cut(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reads ``expired`` and 1000 and just stays: the connection is gone CLOSE_SECONDS later."""
-    monkeypatch.setattr(session, "CLOSE_SECONDS", 0.4)
+async def test_client_that_never_says_goodbye_is_cut(start: StartBridge) -> None:
+    """It reads ``expired`` and 1000 and just stays: the connection is gone ``close_seconds`` later."""
+    bridge = await start(limits=stream_limits(close_seconds=0.4))
     client = await bridge.raw()
     await client.upgrade("/api/v1/ws", bridge.token(ttl=HOUR))
     assert await client.frame()

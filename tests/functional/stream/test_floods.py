@@ -5,31 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 
-import pytest
-
 from bridge.core.limits import COMMANDS_BURST, MAX_RATE_LIMITED
-from bridge.stream import session
+from bridge.stream.session import Session
+from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.raw import PING, PONG, TEXT, command, frame
-from tests.functional.stream.served import Bridge, eventually, position
+from tests.functional.stream.served import Bridge, eventually, position, stream_limits
 
 CLOSE_SECONDS = 0.3
 
 
-@pytest.fixture(autouse=True)
-def _short_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "CLOSE_SECONDS", CLOSE_SECONDS)
+QUICK = {"limits": stream_limits(close_seconds=CLOSE_SECONDS)}
+TIMELESS = {"monotonic": lambda: 1000.0, **QUICK}
+"""No time passes for rates: a slow machine would allow more."""
 
 
-@pytest.fixture
-def no_time_passes(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the rate: a slow machine would allow more."""
-    now = bridge.hub.monotonic()
-    monkeypatch.setattr(bridge.hub, "monotonic", lambda: now)
-
-
-@pytest.mark.usefixtures("no_time_passes")
-async def test_command_flood_is_limited_and_then_closed(bridge: Bridge) -> None:
+async def test_command_flood_is_limited_and_then_closed(start: StartBridge) -> None:
     """The burst is carried out, then each is refused, and after MAX_RATE_LIMITED of those the socket ends: 1013."""
+    bridge = await start(**TIMELESS)
     other = await bridge.watch("B")
     client = await bridge.raw()
     await client.upgrade("/api/v1/ws", bridge.token())
@@ -57,38 +49,32 @@ async def test_burst_is_carried_out(bridge: Bridge) -> None:
         assert (answer["event"], answer["ref"]) == ("subscribed", number)
 
 
-@pytest.mark.usefixtures("no_time_passes")
-async def test_ping_flood_is_limited_too(bridge: Bridge) -> None:
+async def test_ping_flood_is_limited_too(start: StartBridge) -> None:
     """WebSocket pings count like commands: ten thousand are not ten thousand pongs."""
+    bridge = await start(**TIMELESS)
     client = await bridge.raw()
     await client.upgrade("/api/v1/ws", bridge.token())
     await client.frame()
     await client.send_until_cut(frame(PING, b"x" * 125) * 500, 0.01)
-    await eventually(lambda: not bridge.hub.streams)
+    await eventually(lambda: not bridge.streaming.streams)
     pongs = 0
     while (taken := await client.frame()) is not None:
         pongs += taken[0] == PONG
     assert pongs <= COMMANDS_BURST
 
 
-async def test_questions_without_reading_are_bounded(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that asks and never reads gets no further answers, and is cut after WRITE_SECONDS."""
-    monkeypatch.setattr(session, "WRITE_SECONDS", 0.3)
-    monkeypatch.setattr(session, "ROOM_SECONDS", 0.05)
-    monkeypatch.setattr(session, "CHUNK_BYTES", 8 * 1024)
+async def test_questions_without_reading_are_bounded(start: StartBridge) -> None:
+    """A client that asks and never reads gets no further answers, and is cut after ``write_seconds``."""
+    bridge = await start(send_buffer_bytes=4096, limits=stream_limits(write_seconds=0.3, high_water_bytes=8 * 1024))
     devices = [f"device-{number:04d}" for number in range(900)]
     client = await bridge.raw(receive_bytes=2048)
     await client.upgrade("/api/v1/ws", bridge.token("*"))
-    for stream in bridge.hub.streams:  # what the kernel takes would hide what we are after
-        assert isinstance(stream, session.Session)
-        sock = stream._transport.get_extra_info("socket")
-        sock.setsockopt(1, 7, 4096)  # SOL_SOCKET, SO_SNDBUF
     asking = asyncio.create_task(client.send_until_cut(command("subscribe", device_ids=devices, snapshot=False), 0.05))
     most = 0
-    while bridge.hub.streams:
-        for stream in bridge.hub.streams:
-            assert isinstance(stream, session.Session)
-            most = max(most, stream._transport.get_write_buffer_size())
+    while bridge.streaming.streams:
+        for stream in bridge.streaming.streams:
+            assert isinstance(stream, Session)
+            most = max(most, stream.socket.unwritten_bytes)
         await asyncio.sleep(0.01)
     await asking
     assert 8 * 1024 < most < 64 * 1024
@@ -104,7 +90,7 @@ async def test_subscribe_and_unsubscribe_leave_nothing_behind(bridge: Bridge) ->
         await client.until("message")
         answer = await client.ask_past_messages("unsubscribe", device_ids=ids)
         assert len(answer["data"]["device_ids"]) == 100
-    statistics = bridge.hub.broker.statistics()
+    statistics = bridge.streaming.broker.statistics()
     assert (statistics.subscriptions, statistics.devices, statistics.cohorts) == (0, 0, 0)
 
 

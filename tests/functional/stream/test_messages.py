@@ -8,7 +8,7 @@ import pytest
 import websockets.asyncio.client as stranger
 
 from bridge.core.limits import COMMANDS_PER_SECOND, MAX_MESSAGE_BYTES
-from bridge.core.telemetry import Kind, Telemetry, UpstreamState
+from bridge.core.telemetry import Telemetry, UpstreamState
 from tests.functional.stream.clients import numbers
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.served import Bridge, happening, position, written
@@ -49,7 +49,7 @@ async def test_first_frames_say_who_you_are_and_what_you_get(bridge: Bridge) -> 
 async def test_payload_arrives_byte_for_byte(bridge: Bridge, payload: bytes) -> None:
     """``data`` is the text that the device published: digits, blanks, escapes and all."""
     client = await bridge.watch()
-    bridge.publish(Telemetry("A", Kind.EVENT, payload))
+    bridge.publish(Telemetry("A", payload))
     message = await client.next()
     assert message is not None
     assert (message["event"], message["device_id"]) == ("message", "A")
@@ -75,7 +75,7 @@ async def test_messages_keep_their_order_and_have_different_ids(bridge: Bridge) 
         bridge.publish(*(happening("AB"[number % 2], turn * 10 + number) for number in range(10)))
     events = await client.quiet()
     assert numbers(events) == list(range(200))
-    assert len({event["id"] for event in events}) == 200
+    assert len({(event["device_id"], event["id"]) for event in events}) == 200  # ids count per device
 
 
 async def test_snapshot_shows_the_last_known_messages(bridge: Bridge) -> None:
@@ -127,22 +127,22 @@ async def test_large_snapshot_comes_whole_and_lets_others_live(bridge: Bridge) -
 async def test_upstream_is_told_when_it_goes_and_comes(bridge: Bridge) -> None:
     """Clients learn that telemetry cannot arrive; those who connect meanwhile learn it after hello."""
     client = await bridge.watch()
-    bridge.hub.upstream(UpstreamState.DOWN)
+    bridge.streaming.intake.upstream(UpstreamState.DOWN)
     assert await client.expect("upstream") == {"state": "down"}
     late = await bridge.connect("/api/v1/ws", bridge.token())
     await late.expect("hello")
     assert await late.expect("upstream") == {"state": "down"}
-    bridge.hub.upstream(UpstreamState.UP)
+    bridge.streaming.intake.upstream(UpstreamState.UP)
     for each in (client, late):
         assert await each.expect("upstream") == {"state": "up"}
-    bridge.hub.upstream(UpstreamState.UP)
+    bridge.streaming.intake.upstream(UpstreamState.UP)
     assert await client.quiet() == []
 
 
 async def test_messages_lost_before_the_fan_out_are_told_as_a_gap(bridge: Bridge) -> None:
     """What the handoff had to drop reaches the subscribers of those devices as a count, and nobody else."""
     client, other = await bridge.watch("A"), await bridge.watch("B")
-    bridge.hub.lost({"A": 3, "X": 2}, 0)
+    bridge.streaming.intake.lost({"A": 3, "X": 2}, 0)
     gap = await client.expect("gap")
     assert (gap["count"], gap["dropped"], gap["conflated"], gap["devices"]) == (3, 3, 0, {"A": 3})
     assert gap["since"].endswith("Z")

@@ -9,9 +9,10 @@ import pytest
 
 from bridge.app import running
 from bridge.core.errors import StartError
+from bridge.protocol.receiving import Receiver
 from bridge.settings import load_settings
-from bridge.stream.command_handler import Dialogue
-from bridge.stream.selection import Viewing
+from bridge.stream.command_handler import CommandHandler
+from bridge.stream.selection import DeviceSelection
 from tests.functional.stream.served import KEY, Bridge, happening, position
 
 STATS = "/api/v1/stream/stats"
@@ -97,7 +98,7 @@ async def test_bug_in_a_command_ends_that_stream(
 ) -> None:
     """1011 for the one, a traceback in the log, and everyone else goes on."""
     client, other = await bridge.watch(), await bridge.watch()
-    monkeypatch.setattr(Dialogue, "_carry_out", explode)
+    monkeypatch.setattr(CommandHandler, "handle", explode)
     await client.say("ping")
     assert await client.end() == (1011, [])
     assert client.reason == "internal error"
@@ -113,7 +114,7 @@ async def test_bug_at_the_door_ends_that_stream(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After the upgrade there is no HTTP status left: it must be 1011 too, and nothing may stay counted."""
-    monkeypatch.setattr(Viewing, "add", explode)
+    monkeypatch.setattr(DeviceSelection, "add", explode)
     client = await bridge.connect("/api/v1/stream?device_ids=A", bridge.token())
     assert await client.end() == (1011, [])
     assert "the test's bug" in caplog.text
@@ -123,8 +124,7 @@ async def test_bug_at_the_door_ends_that_stream(
 async def test_bug_while_receiving_ends_that_stream(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even a socket that cannot be read any more gets its 1011 and is not served for ever."""
     client = await bridge.join()
-    stream = next(iter(bridge.hub.streams))
-    monkeypatch.setattr(stream.socket, "receive", explode)  # type: ignore[attr-defined]
+    monkeypatch.setattr(Receiver, "next_event", explode)
     await client.say("ping")
     code, _ = await client.end()
     assert code in (1011, 1006)

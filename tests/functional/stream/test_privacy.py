@@ -44,7 +44,7 @@ async def test_nothing_of_b_in_the_url(start: StartBridge, attempt: dict[str, li
     query = [(name, value) for name, values in attempt.items() for value in values]
     client = await bridge.connect("/api/v1/stream", bridge.token("A"), params=query)
     bridge.publish(position("B"), position("A"))
-    bridge.hub.lost({"B": 5}, 0)
+    bridge.streaming.intake.lost({"B": 5}, 0)
     await asyncio.sleep(0.05)  # for what must not come
     await client.socket.close()
     _, events = await client.end()
@@ -60,7 +60,7 @@ async def test_nothing_of_b_in_band(start: StartBridge, attempt: dict[str, list[
     for _ in range(2):
         await client.ask("subscribe", **attempt)
         bridge.publish(position("B"), position("A"))
-        bridge.hub.lost({"B": 5}, 0)
+        bridge.streaming.intake.lost({"B": 5}, 0)
         events = await client.quiet()
         assert set(devices(events)) <= {"A"}
         assert "gap" not in [event["event"] for event in events]

@@ -77,7 +77,7 @@ async def test_bad_refresh_changes_nothing(bridge: Bridge) -> None:
     info = (await client.ask("info"))["data"]
     assert info["principal"] == client.seen[0]["data"]["principal"]
     assert info["expires_at"] == client.seen[0]["data"]["expires_at"]
-    assert bridge.hub.admission._by_principal == {"tester": 1}
+    assert bridge.streaming.admission.by_principal == {"tester": 1}
     bridge.publish(position("A", 1), position("B", 2))
     assert devices(await client.quiet()) == ["A"]
     bridge.clock.advance(3601)
@@ -90,5 +90,5 @@ async def test_many_refreshes_leave_one_deadline(bridge: Bridge) -> None:
     for number in range(30):
         answer = await client.ask("authenticate", number, token=bridge.token(ttl=3600 + number))
         assert answer["event"] == "info"
-    assert len(bridge.hub.deadlines) == 1
-    assert bridge.hub.admission._by_principal == {"tester": 1}
+    assert len(bridge.streaming.deadlines) == 1
+    assert bridge.streaming.admission.by_principal == {"tester": 1}

@@ -7,22 +7,20 @@ import contextlib
 
 import pytest
 
-from bridge.server import listener
-from bridge.stream import heartbeat
+from bridge.app import Limits
+from bridge.server.limits import ServerLimits
 from bridge.stream.session import Session
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.raw import CLOSE, PING, PONG, TEXT, frame
-from tests.functional.stream.served import Bridge, eventually, open_sockets
+from tests.functional.stream.served import Bridge, eventually, open_sockets, stream_limits
 
 KEEP_ALIVE = b'{"event":"ping","data":{"type":"keep-alive"}}'
 
 
 @pytest.fixture
-async def lively(start: StartBridge, monkeypatch: pytest.MonkeyPatch) -> Bridge:
+async def lively(start: StartBridge) -> Bridge:
     """A server with a heartbeat of one second, that waits nearly as long, 18 turns of its timer, for the answer."""
-    monkeypatch.setattr(heartbeat, "TICK_SECONDS", 0.05)
-    monkeypatch.setattr(heartbeat, "PONG_SECONDS", 0.9)
-    return await start(heartbeat_seconds=1)
+    return await start(heartbeat_seconds=1, limits=stream_limits(pulse_tick_seconds=0.05, pong_seconds=0.9))
 
 
 async def test_client_without_a_pulse_is_cut(lively: Bridge, caplog: pytest.LogCaptureFixture) -> None:
@@ -36,7 +34,7 @@ async def test_client_without_a_pulse_is_cut(lively: Bridge, caplog: pytest.LogC
         taken.append(each)
     assert loop.time() - started > 1.3
     assert taken[1:] == [(TEXT, KEEP_ALIVE), (PING, b"")]
-    await eventually(lambda: not lively.hub.streams)
+    await eventually(lambda: not lively.streaming.streams)
     assert "connection lost (1006)" in caplog.text
 
 
@@ -66,15 +64,15 @@ async def test_library_answers_by_itself(lively: Bridge) -> None:
 
 
 async def test_stalled_client_gets_no_pings_on_top(lively: Bridge) -> None:
-    """Whoever does not read would only collect them; the limit for writing decides about him."""
+    """Whoever does not read would only collect them; the limit for writing decides."""
     client = await lively.stalled()
-    stream = next(iter(lively.hub.streams))
+    stream = next(iter(lively.streaming.streams))
     assert isinstance(stream, Session)
     while stream.takes_data:
         stream.send(bytes(4096))
-    before = stream._transport.get_write_buffer_size()
+    before = stream.socket.unwritten_bytes
     stream.ping()
-    assert stream._transport.get_write_buffer_size() == before
+    assert stream.socket.unwritten_bytes == before
     await client.leave()
 
 
@@ -82,11 +80,9 @@ async def test_stalled_client_gets_no_pings_on_top(lively: Bridge) -> None:
 
 
 @pytest.fixture
-async def impatient(start: StartBridge, monkeypatch: pytest.MonkeyPatch) -> Bridge:
+async def impatient(start: StartBridge) -> Bridge:
     """A server that waits 0.3 s for a request head."""
-    monkeypatch.setattr(listener, "REQUEST_HEAD_SECONDS", 0.3)
-    monkeypatch.setattr(listener, "_SWEEP_SECONDS", 0.1)
-    return await start()
+    return await start(limits=Limits(server=ServerLimits(request_head_seconds=0.3)))
 
 
 async def test_silent_connections_are_aborted(impatient: Bridge) -> None:
@@ -110,20 +106,28 @@ async def test_silent_connections_are_aborted(impatient: Bridge) -> None:
     await eventually(lambda: open_sockets() <= before + len(silent))
 
 
-async def test_stream_is_not_silent(impatient: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once it has asked, the time for asking is over: also for a socket that says nothing more."""
-    with monkeypatch.context() as patch:
-        patch.setattr(listener, "REQUEST_HEAD_SECONDS", 60)  # while it asks
-        client = await impatient.join()
-    await asyncio.sleep(0.8)  # twice the time and the sweep
+async def test_stream_is_not_silent(start: StartBridge) -> None:
+    """The time for a request is over with the first one: also for a socket that says nothing more."""
+    bridge = await start(limits=Limits(server=ServerLimits(request_head_seconds=2.0)))
+    client = await bridge.join()
+    await asyncio.sleep(2.2)  # longer than the time
     assert await client.quiet() == []
 
 
-async def test_oldest_silent_connection_makes_room(impatient: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", ["/healthz", "/nothing/there"])
+async def test_answered_connection_is_not_silent(start: StartBridge, path: str) -> None:
+    """Whatever it asked for: it may ask again, for as long as a connection is kept."""
+    bridge = await start(limits=Limits(server=ServerLimits(request_head_seconds=2.0)))
+    client = await bridge.raw()
+    first = (await client.request("HEAD", path, Upgrade=None, Connection=None))[0]
+    await asyncio.sleep(2.2)
+    assert (await client.request("HEAD", path, Upgrade=None, Connection=None))[0] == first
+
+
+async def test_oldest_silent_connection_makes_room(start: StartBridge) -> None:
     """There is a bound to them even within the time."""
-    monkeypatch.setattr(listener, "REQUEST_HEAD_SECONDS", 60)
-    monkeypatch.setattr(listener, "MAX_SILENT", 5)
-    silent = [await impatient.raw() for _ in range(8)]
+    bridge = await start(limits=Limits(server=ServerLimits(request_head_seconds=60, silent_connections=5)))
+    silent = [await bridge.raw() for _ in range(8)]
     for client in silent[:3]:
         await client.all_bytes()
     with pytest.raises(TimeoutError):

@@ -12,13 +12,19 @@ from typing import Any
 
 import pytest
 
-from bridge.fanout import subscription
-from bridge.stream import session
 from bridge.stream.session import Session
 from tests.functional.stream.clients import numbers
 from tests.functional.stream.conftest import StartBridge
 from tests.functional.stream.raw import CLOSE, PING, TEXT, RawClient
-from tests.functional.stream.served import PATIENCE_SECONDS, Bridge, eventually, happening, open_sockets, position
+from tests.functional.stream.served import (
+    PATIENCE_SECONDS,
+    Bridge,
+    eventually,
+    happening,
+    open_sockets,
+    position,
+    stream_limits,
+)
 
 CLOSE_SECONDS = 0.3
 BURST = 40
@@ -28,17 +34,18 @@ PAD = 2000
 POLICIES = ["latest", "drop-oldest", "drop-newest"]
 
 
-@pytest.fixture(autouse=True)
-def _short_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "CLOSE_SECONDS", CLOSE_SECONDS)
+@pytest.fixture
+async def bridge(start: StartBridge) -> Bridge:
+    """A server that does not wait long for a client's goodbye."""
+    return await start(limits=stream_limits(close_seconds=CLOSE_SECONDS))
 
 
 def session_of(bridge: Bridge, device_id: str) -> Session:
     """The one stream that looks at this device."""
     found = [
         stream
-        for stream in bridge.hub.streams
-        if isinstance(stream, Session) and device_id in (stream.viewing.data()["device_ids"] or ())  # type: ignore[operator]
+        for stream in bridge.streaming.streams
+        if isinstance(stream, Session) and device_id in (stream.role.info()["device_ids"] or ())  # type: ignore[operator]
     ]
     assert len(found) == 1
     return found[0]
@@ -79,9 +86,9 @@ async def test_every_message_is_accounted_for(bridge: Bridge, policy: str) -> No
     stream = session_of(bridge, "A")
     assert stream.subscription.waiting[0] <= 100
     assert stream.subscription.waiting[1] <= 256 * 1024
-    assert stream._transport.get_write_buffer_size() <= 64 * 1024
+    assert stream.socket.unwritten_bytes <= 64 * 1024
     reading = asyncio.create_task(read_up(client, count + 1))
-    await eventually(lambda: not stream.subscription.behind)
+    await eventually(lambda: stream.subscription.ready)
     bridge.publish(position("A", count + 1))
     events = await reading
     got = numbers(events)
@@ -134,11 +141,11 @@ async def test_drop_newest_keeps_the_beginning(bridge: Bridge, caplog: pytest.Lo
     assert "queue full for device A, applying drop-newest" in warnings[0]
 
 
-async def test_disconnect_closes_the_slow_and_nobody_else(
-    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_disconnect_closes_the_slow_and_nobody_else(start: StartBridge, caplog: pytest.LogCaptureFixture) -> None:
     """Its queue full, it is closed with 1013; what it had been sent before was whole and in order."""
-    monkeypatch.setattr(session, "CLOSE_SECONDS", PATIENCE_SECONDS)  # its last words wait until it reads them
+    bridge = await start(
+        limits=stream_limits(close_seconds=PATIENCE_SECONDS)
+    )  # its last words wait until it reads them
     good = await bridge.watch("A", extra="&overflow=disconnect")
     client = await bridge.stalled("A", extra="&overflow=disconnect")
     published = 0
@@ -156,7 +163,7 @@ async def test_disconnect_closes_the_slow_and_nobody_else(
     got = numbers(events)
     assert got == [number % BURST + 1 for number in range(len(got))]
     await client.leave()
-    await eventually(lambda: len(bridge.hub.streams) == 1)
+    await eventually(lambda: len(bridge.streaming.streams) == 1)
     ended = re.search(r"slow consumer \(1013\) after .* (\d+) sent, (\d+) dropped, 0 conflated", caplog.text)
     assert ended is not None
     assert int(ended[1]) == len(got)
@@ -165,7 +172,7 @@ async def test_disconnect_closes_the_slow_and_nobody_else(
 
 def session_count(bridge: Bridge) -> int:
     """Streams that are still subscribed."""
-    return bridge.hub.broker.statistics().subscriptions
+    return bridge.streaming.broker.statistics().subscriptions
 
 
 async def test_slow_clients_do_not_delay_the_others(start: StartBridge) -> None:
@@ -182,21 +189,21 @@ async def test_slow_clients_do_not_delay_the_others(start: StartBridge) -> None:
         data = await good.expect("message")
         delays.append(loop.time() - published)
         assert data["n"] == number
-    assert bridge.hub.broker.statistics().behind == 50
+    assert bridge.streaming.broker.statistics().behind == 50
     # Not the worst ones: a busy machine may take the processor away from the whole test for a while.
     assert statistics.median(delays) < 0.1
     info = (await good.ask("info"))["data"]
     assert (info["dropped"], info["conflated"], info["queue"]["peak_messages"]) == (0, 0, 0)
 
 
-async def test_reader_of_a_trickle_is_cut(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who takes less than a chunk in WRITE_SECONDS is useless, though never quite still: aborted, file and all."""
-    monkeypatch.setattr(subscription, "WRITE_SECONDS", 0.4)
+async def test_reader_of_a_trickle_is_cut(start: StartBridge) -> None:
+    """Who takes less than a chunk in ``write_seconds`` is useless, though never quite still: aborted, file and all."""
+    bridge = await start(limits=stream_limits(write_seconds=0.4))
     before = open_sockets()
     client = await bridge.stalled("A")
     loop = asyncio.get_running_loop()
     started = loop.time()
-    while bridge.hub.streams:
+    while bridge.streaming.streams:
         await bury(bridge, "A", BURST, "events")
         with contextlib.suppress(ConnectionError):
             await loop.sock_recv(client.sock, 1)

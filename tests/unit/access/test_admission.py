@@ -12,7 +12,7 @@ from bridge.core.rates import EPISODE_SECONDS, Episodes, TokenBucket
 
 
 def admission(connections: int = 0, per_ip: int = 0, per_principal: int = 0, rate: int = 0) -> Admission:
-    """A doorman; 0 means no limit."""
+    """Admission with these limits; 0 means no limit."""
     return Admission(
         max_connections=connections, max_per_ip=per_ip, max_per_principal=per_principal,
         handshakes_per_second=rate, now=0.0,
@@ -25,81 +25,81 @@ def admission(connections: int = 0, per_ip: int = 0, per_principal: int = 0, rat
 @pytest.mark.parametrize("limit, admitted", [(0, 5), (1, 1), (4, 4), (5, 5), (6, 5)])
 def test_cap_in_all_lets_in_exactly_as_many(limit: int, admitted: int) -> None:
     """One below, the limit itself, one above, and no limit."""
-    doorman = admission(connections=limit)
-    answers = [doorman.admit(f"ip{number}", 0.0) for number in range(5)]
+    counted = admission(connections=limit)
+    answers = [counted.admit(f"ip{number}", 0.0) for number in range(5)]
     assert answers == [None] * admitted + [Refusal.FULL] * (5 - admitted)
-    assert doorman.connections == doorman.peak == admitted
-    assert doorman.refused.get("full", 0) == 5 - admitted
+    assert counted.connections == counted.peak == admitted
+    assert counted.refused.get("full", 0) == 5 - admitted
 
 
 @pytest.mark.parametrize("limit, admitted", [(0, 5), (1, 1), (4, 4), (5, 5), (6, 5)])
 def test_cap_per_address_is_for_each_address(limit: int, admitted: int) -> None:
     """Who has too many does not keep others out."""
-    doorman = admission(per_ip=limit)
+    counted = admission(per_ip=limit)
     for ip in ("192.0.2.1", "192.0.2.2"):
-        answers = [doorman.admit(ip, 0.0) for _ in range(5)]
+        answers = [counted.admit(ip, 0.0) for _ in range(5)]
         assert answers == [None] * admitted + [Refusal.ADDRESS] * (5 - admitted)
 
 
 @pytest.mark.parametrize("limit, admitted", [(0, 5), (1, 1), (4, 4), (5, 5), (6, 5)])
 def test_cap_per_principal_is_for_each_subject(limit: int, admitted: int) -> None:
     """Counted apart from connections, since the token may come later than the socket."""
-    doorman = admission(per_principal=limit)
+    counted = admission(per_principal=limit)
     for subject in ("anna", "bert"):
-        assert [doorman.admit_principal(subject) for _ in range(5)] == [True] * admitted + [False] * (5 - admitted)
-    assert doorman.refused.get("principal", 0) == 2 * (5 - admitted)
+        assert [counted.admit_principal(subject) for _ in range(5)] == [True] * admitted + [False] * (5 - admitted)
+    assert counted.refused.get("principal", 0) == 2 * (5 - admitted)
 
 
 def test_released_place_is_free_again() -> None:
     """For the next one, of any address or subject; the peak remembers."""
-    doorman = admission(connections=1, per_ip=1, per_principal=1)
+    counted = admission(connections=1, per_ip=1, per_principal=1)
     for _ in range(3):
-        assert doorman.admit("a", 0.0) is None
-        assert doorman.admit("b", 0.0) is Refusal.FULL
-        assert doorman.admit_principal("anna")
-        assert not doorman.admit_principal("anna")
-        doorman.release("a")
-        doorman.release_principal("anna")
-    assert (doorman.connections, doorman.peak) == (0, 1)
-    assert not doorman._by_ip
-    assert not doorman._by_principal
+        assert counted.admit("a", 0.0) is None
+        assert counted.admit("b", 0.0) is Refusal.FULL
+        assert counted.admit_principal("anna")
+        assert not counted.admit_principal("anna")
+        counted.release("a")
+        counted.release_principal("anna")
+    assert (counted.connections, counted.peak) == (0, 1)
+    assert not counted.by_ip
+    assert not counted.by_principal
 
 
 def test_draining_lets_nobody_in() -> None:
     """Whatever room there is."""
-    doorman = admission()
-    doorman.draining = True
-    assert doorman.admit("a", 0.0) is Refusal.DRAINING
-    assert doorman.connections == 0
+    counted = admission()
+    counted.draining = True
+    assert counted.admit("a", 0.0) is Refusal.DRAINING
+    assert counted.connections == 0
 
 
 def test_refused_stream_costs_no_place_and_no_token() -> None:
     """Hammering at a full server does not make it refuse others for the rate afterwards."""
-    doorman = admission(connections=1, rate=1)
-    assert doorman.admit("a", 0.0) is None
-    assert [doorman.admit("b", 0.0) for _ in range(10)] == [Refusal.FULL] * 10
-    doorman.release("a")
-    assert doorman.admit("b", 0.0) is None
+    counted = admission(connections=1, rate=1)
+    assert counted.admit("a", 0.0) is None
+    assert [counted.admit("b", 0.0) for _ in range(10)] == [Refusal.FULL] * 10
+    counted.release("a")
+    assert counted.admit("b", 0.0) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from(["in", "out"]), st.sampled_from("abc")), max_size=60))
 def test_counters_are_exact_and_leave_nothing_behind(steps: list[tuple[str, str]]) -> None:
     """Any coming and going: counts as in a plain list, and empty counters when all are gone."""
-    doorman = admission(connections=4, per_ip=2)
+    counted = admission(connections=4, per_ip=2)
     inside: list[str] = []
     for step, ip in steps:
         if step == "in":
             allowed = len(inside) < 4 and inside.count(ip) < 2
-            assert (doorman.admit(ip, 0.0) is None) is allowed
+            assert (counted.admit(ip, 0.0) is None) is allowed
             inside += [ip] * allowed
         elif ip in inside:
             inside.remove(ip)
-            doorman.release(ip)
-        assert doorman.connections == len(inside)
+            counted.release(ip)
+        assert counted.connections == len(inside)
     for ip in inside:
-        doorman.release(ip)
-    assert doorman.connections == 0
-    assert not doorman._by_ip
+        counted.release(ip)
+    assert counted.connections == 0
+    assert not counted.by_ip
 
 
 @pytest.mark.parametrize("refusal", list(Refusal))
@@ -114,11 +114,11 @@ def test_refusal_says_what_to_do(refusal: Refusal) -> None:
 
 def test_burst_is_let_in_and_then_the_rate() -> None:
     """Twice the rate at once; then one per interval; never more than the burst saved up."""
-    doorman = admission(rate=10)
-    assert [doorman.admit("a", 0.0) for _ in range(21)] == [None] * 20 + [Refusal.RATE]
-    assert doorman.admit("a", 0.0999) is Refusal.RATE
-    assert doorman.admit("a", 0.2) is None
-    assert sum(doorman.admit("a", 1000.0) is None for _ in range(30)) == 20
+    counted = admission(rate=10)
+    assert [counted.admit("a", 0.0) for _ in range(21)] == [None] * 20 + [Refusal.RATE]
+    assert counted.admit("a", 0.0999) is Refusal.RATE
+    assert counted.admit("a", 0.2) is None
+    assert sum(counted.admit("a", 1000.0) is None for _ in range(30)) == 20
 
 
 def test_rate_of_zero_is_no_limit() -> None:

@@ -177,7 +177,7 @@ def test_ttl_of_a_day_is_taken() -> None:
         ({"subject": "\ud800"}, "UTF-8"),
         ({"devices": ["A", "A", "a/b"]}, r"devices entry 3 is neither .* without \+ # \* / .* and no \.\."),
         ({"groups": [""]}, "groups is not"),
-        ({"scopes": ["teleport"]}, "unknown scope; there are: admin ingest publish share stream"),
+        ({"scopes": ["teleport"]}, "unknown scope; the scopes are: admin ingest publish share stream"),
         ({"devices": [f"device-{n:04}" for n in range(200)]}, "the limit is 2048; name a group, or a pattern"),
         ({"devices": [f"device-{n:04}" for n in range(9000)]}, "the limit is 2048; name a group, or a pattern"),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.access.claims import MAX_CLAIM_CHARS, Claims, parse_claims
+from bridge.access.claims import MAX_CLAIM_CHARS, Claims, Validity, parse_claims
 from bridge.core.errors import TokenError
 from bridge.core.strict_json import parse_object
 
@@ -48,10 +48,7 @@ def test_all_claims_are_read() -> None:
     )
     assert parse_claims(data) == Claims(
         subject="dashboard",
-        expires_at=NOW,
-        valid_at=NOW - 3600,
-        issued_at=NOW - 3600.5,
-        audience="telemetry-bridge",
+        validity=Validity(NOW, valid_at=NOW - 3600, issued_at=NOW - 3600.5, audience="telemetry-bridge"),
         token_id="a1",
         devices=("A", "truck-*"),
         groups=frozenset({"north"}),
@@ -61,7 +58,7 @@ def test_all_claims_are_read() -> None:
 
 def test_subject_and_expiry_are_enough() -> None:
     """Another maker's smallest token sees no device, belongs to no group and may only stream."""
-    assert parse_claims(payload()) == Claims("dashboard", NOW, scopes=frozenset({"stream"}))
+    assert parse_claims(payload()) == Claims("dashboard", Validity(NOW), scopes=frozenset({"stream"}))
 
 
 @pytest.mark.parametrize(

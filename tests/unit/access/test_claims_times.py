@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.access.claims import AUDIENCE_ACCESS, LEEWAY_SECONDS, Claims, check_claims, parse_claims
+from bridge.access.claims import AUDIENCE_ACCESS, LEEWAY_SECONDS, Validity, parse_claims
 from bridge.core.errors import TokenError
 from bridge.core.times import parse_time, timestamp
 
@@ -32,10 +32,10 @@ def refusal(data: bytes) -> str:
     return caught.value.detail
 
 
-def code(claims: Claims, now: float = NOW, **options: Any) -> str | None:
-    """The code with which ``claims`` are refused at ``now``, or None."""
+def code(validity: Validity, now: float = NOW, **options: Any) -> str | None:
+    """The code with which a token of this ``validity`` is refused at ``now``, or None."""
     try:
-        check_claims(claims, now=now, audience=AUDIENCE_ACCESS, **options)
+        validity.check(now=now, audience=AUDIENCE_ACCESS, **options)
     except TokenError as error:
         return error.code
     return None
@@ -177,7 +177,7 @@ def test_written_time_is_never_later(at: float) -> None:
 )  # fmt: skip
 def test_token_ends_at_exp_to_the_instant(seconds: float, expected: str | None) -> None:
     """No leeway for exp: at the very second the token is expired, not invalid."""
-    assert code(Claims("a", expires_at=NOW - seconds)) == expected
+    assert code(Validity(expires_at=NOW - seconds)) == expected
 
 
 @pytest.mark.parametrize("name", ["valid_at", "issued_at"])
@@ -189,8 +189,8 @@ def test_token_ends_at_exp_to_the_instant(seconds: float, expected: str | None) 
 )  # fmt: skip
 def test_clock_of_the_maker_may_run_five_seconds_ahead(name: str, ahead: float, expected: str | None) -> None:
     """An nbf or iat up to 5 s in the future is forgiven; beyond that the token is not valid yet."""
-    claims = Claims("a", NOW + 7200, **{name: NOW + ahead})  # type: ignore[arg-type]
-    assert code(claims) == expected
+    times: dict[str, Any] = {name: NOW + ahead}
+    assert code(Validity(NOW + 7200, **times)) == expected
 
 
 @pytest.mark.parametrize(
@@ -200,27 +200,27 @@ def test_clock_of_the_maker_may_run_five_seconds_ahead(name: str, ahead: float, 
 )  # fmt: skip
 def test_audience_is_ours_or_absent(audience: str | None, expected: str | None) -> None:
     """A token for another service is invalid, to the letter; a maker may leave aud out."""
-    assert code(Claims("a", NOW + 1, audience=audience)) == expected
+    assert code(Validity(NOW + 1, audience=audience)) == expected
 
 
 def test_wrong_audience_is_not_told_that_it_expired() -> None:
     """Another service's token learns nothing of its times."""
-    assert code(Claims("a", NOW - 1, audience="share")) == "token_invalid"
+    assert code(Validity(NOW - 1, audience="share")) == "token_invalid"
 
 
 def test_expired_wins_over_not_yet_valid() -> None:
     """A token whose nbf lies after its exp will never work: the client needs a new one."""
-    assert code(Claims("a", NOW - 1, valid_at=NOW + 60)) == "token_expired"
+    assert code(Validity(NOW - 1, valid_at=NOW + 60)) == "token_expired"
 
 
 def test_length_of_life_is_bounded_when_asked() -> None:
     """Counted from iat; without iat what is left of it counts; without a bound any life will do."""
-    issued, bare = Claims("a", NOW + 10, issued_at=NOW - 90.5), Claims("a", NOW + 101)
+    issued, bare = Validity(NOW + 10, issued_at=NOW - 90.5), Validity(NOW + 101)
     assert code(issued, max_seconds=100) == "token_invalid"
     assert code(issued, max_seconds=101) is None
     assert code(bare, max_seconds=100) == "token_invalid"
     assert code(bare, NOW + 1, max_seconds=100) is None
-    assert code(Claims("a", NOW + 1e9)) is None
+    assert code(Validity(NOW + 1e9)) is None
 
 
 def test_constants_agree() -> None:

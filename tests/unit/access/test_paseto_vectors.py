@@ -26,7 +26,7 @@ def vector_ring(vector: dict[str, Any]) -> KeyRing:
     if "public-key" in vector:
         paserks.append("k4.public." + b64(bytes.fromhex(vector["public-key"])))
     ring = KeyRing(paserks)
-    (ring._by_id[VECTOR_KID],) = set(ring._by_id.values())
+    (ring.by_id[VECTOR_KID],) = set(ring.by_id.values())
     return ring
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -14,7 +14,7 @@ from bridge.cli.fleet import (
     BRAKING_MPS2,
     LATERAL_MPS2,
     MAX_SPEED_MPS,
-    METRES_PER_DEGREE,
+    MAX_VEHICLES,
     SANTIAGO,
     TERRITORY_M,
     TURN_RADIUS_M,
@@ -25,11 +25,12 @@ from bridge.cli.fleet import (
     turn_rate,
 )
 from bridge.core.device_ids import is_device_id
+from bridge.core.geo import METRES_PER_DEGREE
 
 Journey = list[tuple[float, float, float, float]]
 Journeys = list[Journey]
 HALF_HOUR = 1_800
-NOON = datetime(2024, 12, 11, 12, 0, tzinfo=UTC)
+NOON = datetime(2024, 12, 11, 12, 0, tzinfo=UTC).timestamp()
 
 
 def journey(vehicle: Vehicle, seconds: int) -> Journey:
@@ -154,11 +155,11 @@ def test_homes_lie_around_the_centre() -> None:
         assert math.hypot(north, east) < 3_000.0
 
 
-def test_the_payload_is_the_seed_format() -> None:
+def test_the_payload_is_the_device_id_envelope() -> None:
     """Valid JSON with a UTC timestamp, the id, coordinates, km/h and degrees; numbers are finite."""
     vehicle = Fleet(1, seed=4).vehicles[0]
     vehicle.advance(200.0)
-    text = payload(vehicle, NOON.astimezone(timezone(timedelta(hours=-3))))
+    text = payload(vehicle, NOON)
     document = json.loads(text)
     assert document["timestamp"] == "2024-12-11T12:00:00.000Z"
     data = document["data"]
@@ -169,7 +170,8 @@ def test_the_payload_is_the_seed_format() -> None:
     assert 0.0 <= data["HEADING"] < 360.0
 
 
-def test_an_empty_fleet_is_refused() -> None:
-    """Nothing to simulate is a mistake, said at once."""
-    with pytest.raises(ValueError, match="at least one"):
-        Fleet(0, seed=1)
+@pytest.mark.parametrize("vehicles", [-1, 0, MAX_VEHICLES + 1])
+def test_fleet_of_no_or_too_many_vehicles_is_refused(vehicles: int) -> None:
+    """Before any of them is made."""
+    with pytest.raises(ValueError, match="from 1 to 10,000"):
+        Fleet(vehicles, seed=1)

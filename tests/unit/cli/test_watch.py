@@ -108,7 +108,7 @@ def test_json_lines_are_left_alone_where_they_are_safe() -> None:
     ],
 )
 def test_the_usual_names_of_position_are_found(payload: object) -> None:
-    """The seed format, the normalised one and common trackers."""
+    """The DEVICE_ID envelope, the normalised one and common trackers."""
     assert columns_of(payload) == {"lat": 1.5, "lon": 2.5, "speed": 45.0, "heading": 90.0}
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from bridge.core.limits import LOW_WATER_BYTES, REPLAY_LOOKS
+from bridge.core.limits import REPLAY_LOOKS
+from bridge.core.telemetry import Telemetry
 from bridge.fanout.outbox import Policy
+from bridge.fanout.rendering import Entry, Message, PayloadRenderer, Selection
 from tests.fakes import event
-from tests.unit.fanout.test_broker import Case, ids
+from tests.unit.fanout.brokers import Case, ids
 
 
 @pytest.mark.parametrize("policy", list(Policy))
@@ -23,18 +27,61 @@ def test_loss_at_the_handoff_costs_a_healthy_socket_nothing_more(policy: Policy)
     assert (gap["event"], gap["data"]["dropped"], gap["data"]["incomplete"]) == ("gap", 1000, True)
 
 
+def test_loss_that_cannot_be_counted_by_device_is_told_to_all() -> None:
+    """Any of them may have missed something."""
+    case = Case()
+    (_, one), (_, other) = case.subscriber("A"), case.subscriber("B")
+    case.broker.lost({"A": 1}, 1)
+    assert [transport.events()[0]["data"]["count"] for transport in (one, other)] == [1, 0]
+
+
 def test_socket_that_fails_costs_the_others_nothing() -> None:
     """uvloop may raise where asyncio is silent: that one is cut, the others get their frames, now and later."""
     case = Case()
     (_, broken), (_, same), (_, other) = case.subscriber("A"), case.subscriber("A"), case.subscriber("A", "B")
-
-    def fail(_data: bytes) -> None:
-        raise RuntimeError("the handle is closed")
-
-    broken.write = fail  # type: ignore[assignment, method-assign]
+    broken.broken = True
     case.broker.publish([event("A")])
     case.broker.publish([event("A")])
-    assert ids(same) == ids(other) == ["k-1", "k-2"]
+    assert ids(same) == ids(other) == ["A-1", "A-2"]
+
+
+def test_renderer_that_fails_costs_its_cohort_one_turn_and_the_others_nothing() -> None:
+    """Its error is raised when they have their frames; the next turn works."""
+
+    class Failing(PayloadRenderer):
+        def render(self, turn: Sequence[Message], now: float, monotonic: float) -> Sequence[Entry]:
+            if len(turn) == 1:
+                raise ZeroDivisionError
+            return super().render(turn, now, monotonic)
+
+    case = Case()
+    (subscription, broken), (_, sound) = case.subscriber(), case.subscriber("A")
+    case.broker.select(subscription, Selection(frozenset({"A"}), Failing("k")))
+    with pytest.raises(ZeroDivisionError):
+        case.broker.publish([event("A")])
+    assert (ids(broken), ids(sound)) == ([], ["A-1"])
+    case.broker.publish([event("A"), event("A")])
+    assert ids(broken) == ids(sound) == ["A-2", "A-3"]
+
+
+def test_replay_that_fails_costs_the_others_nothing() -> None:
+    """The error of one socket is raised when the others that wait have their chunk, and they go on waiting for more."""
+    case = Case()
+    case.broker.publish([event(name, '"' + "x" * 50_000 + '"') for name in "ABC"])
+    (failing, _), (sound, transport) = case.subscriber("*"), case.subscriber("*")
+
+    def fail(telemetry: Telemetry, number: int) -> bytes:
+        if telemetry.device_id == "B":
+            raise ZeroDivisionError
+        return case.renderer.replay(telemetry, number)
+
+    case.broker.snapshot(failing, [], ["*"], fail)
+    case.snapshot(sound, "*")
+    with pytest.raises(ZeroDivisionError):
+        case.loop.turn()
+    case.loop.run()
+    assert ids(transport) == ["A-1", "B-1", "C-1"]
+    assert failing.pending is False  # its owner was told that it has failed
 
 
 def test_snapshot_of_everything_is_bounded_work_per_look() -> None:
@@ -43,13 +90,12 @@ def test_snapshot_of_everything_is_bounded_work_per_look() -> None:
     count = REPLAY_LOOKS * 3 + 1
     case.broker.publish([event(f"x{number}") for number in range(count)] + [event("truck-1")])
     subscription, transport = case.subscriber("x*", "truck-*")
-    case.broker.snapshot(subscription, [], ["truck-*"])
+    case.snapshot(subscription, "truck-*")
     assert transport.writes == 0
-    assert case.broker.statistics().behind == 1
-    case.timers.advance(1)
-    assert ids(transport) == [f"k-{count + 1}"]
+    assert (case.broker.statistics().behind, len(case.loop.soon)) == (1, 1)
+    assert case.loop.run() == 3
+    assert ids(transport) == ["truck-1-1"]
     assert case.broker.statistics().behind == 0
-    assert case.broker._sweeps == {}
 
 
 def test_second_snapshot_during_a_sweep_shows_both() -> None:
@@ -57,11 +103,11 @@ def test_second_snapshot_during_a_sweep_shows_both() -> None:
     case = Case()
     case.broker.publish([event(f"a{number}") for number in range(REPLAY_LOOKS + 1)] + [event("b"), event("c")])
     subscription, transport = case.subscriber("*")
-    transport.buffered = LOW_WATER_BYTES + 1
-    case.broker.snapshot(subscription, [], ["b*"])
-    case.broker.snapshot(subscription, [], ["c*"])
-    transport.buffered = 0
-    case.timers.advance(1)
+    transport.fill()
+    case.snapshot(subscription, "b*")
+    case.snapshot(subscription, "c*")
+    transport.drain()
+    case.loop.run()
     assert [one["device_id"] for one in transport.events()] == ["b", "c"]
 
 
@@ -71,14 +117,19 @@ def test_one_more_pattern_does_not_make_every_message_search_them_all() -> None:
     for number in range(2000):
         case.subscriber(f"tenant{number}-*")
     _, transport = case.subscriber("tenant7-*", "tenant70*")
-    lookups: list[int] = []
+    lookups = 0
 
-    class Counting(dict[str, object]):
-        def get(self, key: str, default: object = None) -> object:
-            lookups.append(1)
-            return super().get(key, default)
+    class Counting(str):
+        __slots__ = ()
 
-    case.broker._routing.patterns._prefixes = Counting(case.broker._routing.patterns._prefixes)  # type: ignore[assignment]
-    case.broker.publish([event("tenant7-1"), event("tenant70-1"), event("tenant8-1")])
-    assert len(lookups) <= 3 * 8
+        def __getitem__(self, key: object) -> str:
+            nonlocal lookups
+            lookups += 1
+            return super().__getitem__(key)  # type: ignore[index]
+
+        def startswith(self, *_: object) -> bool:
+            raise AssertionError("compared with a pattern")
+
+    case.broker.publish([event(Counting(name)) for name in ("tenant7-1", "tenant70-1", "tenant8-1")])
+    assert 3 <= lookups <= 3 * 8
     assert [one["device_id"] for one in transport.events()] == ["tenant7-1", "tenant70-1"]

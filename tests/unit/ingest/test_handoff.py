@@ -113,7 +113,7 @@ def test_turns_are_bounded_and_keep_the_order(batches: list[list[int]]) -> None:
     for turn in turns:
         assert 0 < len(turn) <= TURN_MESSAGES
         assert sum(sizes[number] for number in turn[:-1]) <= TURN_BYTES
-    assert case.handoff.statistics().waiting == case.handoff._bytes == 0
+    assert (case.handoff.statistics().waiting, case.handoff.statistics().waiting_bytes) == (0, 0)
 
 
 def test_turns_are_as_full_as_they_may_be() -> None:
@@ -182,7 +182,7 @@ def test_bounds_hold_and_every_message_is_accounted_for(steps: list[list[int] | 
             case.handoff.put([event(str(count + n), "x" * size) for n, size in enumerate(sizes)])
             count += len(sizes)
         assert case.handoff.statistics().waiting <= 10
-        assert 0 <= case.handoff._bytes <= 40
+        assert 0 <= case.handoff.statistics().waiting_bytes <= 40
     told = case.run()
     delivered = [int(name) for one in told if isinstance(one, list) for name in one]
     lost = [int(name) for one in told if isinstance(one, dict) for name in one]

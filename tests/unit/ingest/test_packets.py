@@ -162,7 +162,7 @@ def test_too_large_message_takes_no_memory() -> None:
     left, chunk = size - 6, bytes(1024 * 1024)
     while left:
         assert lifter.feed(chunk[:left]) == ([], [])
-        assert len(lifter._rest) == 0
+        assert lifter.kept_bytes == 0
         left -= min(left, len(chunk))
     assert lifter.feed(PINGRESP) == ([], [PINGRESP])
     assert lifter.take_oversize() == [9]
@@ -175,7 +175,7 @@ def test_what_waits_for_its_rest_is_bounded() -> None:
     data = packet(b"t", b"x" * payload, properties=None)
     for at in range(0, len(data) - 1, 100):
         assert lifter.feed(data[at : min(at + 100, len(data) - 1)]) == ([], [])
-        assert len(lifter._rest) <= MAX_PACKET + 5
+        assert lifter.kept_bytes <= MAX_PACKET + 5
     assert lifter.feed(data[-1:])[0] == [Publish(b"t", b"x" * payload, False, 0)]
     assert lifter.take_oversize() == []
 

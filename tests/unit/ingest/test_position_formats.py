@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import orjson
 import pytest
 
-from bridge.core.telemetry import Position
-from bridge.ingest.decoding.position import PositionReader
-from bridge.settings import Settings
+from bridge.core.telemetry import Kind, Position
+from tests.telemetry import POINTERS, decoded
 
-READER = PositionReader(Settings.model_fields["position_pointers"].default)
-NO_POINTERS = PositionReader(())
-
-SEED: dict[str, Any] = {
+ENVELOPE: dict[str, Any] = {
     "timestamp": "2024-12-11T10:30:00Z",
     "data": {"DEVICE_ID": "0848086072", "LAT": -33.4567, "LON": -70.6789, "SPEED": 45},
 }
@@ -74,7 +70,7 @@ DIGITRAFFIC: dict[str, Any] = {
     "time": 1700000000, "lat": 60.1, "lon": 24.9, "sog": 102.2, "cog": 360, "heading": 511, "navStat": 5
 }  # fmt: skip
 SAMPLES = [
-    pytest.param(SEED, Position(-33.4567, -70.6789, 45.0, time=1733913000.0), id="seed"),
+    pytest.param(ENVELOPE, Position(-33.4567, -70.6789, 45.0, time=1733913000.0), id="envelope"),
     pytest.param(OWNTRACKS, Position(48.85833, 2.29513, 61.0, 271.0, 167.0, 5.0, 1497508651.0), id="owntracks"),
     pytest.param(TRACCAR, Position(47.5, 8.25, 18.52, 90.5, 410.0, None, 1699882215.0), id="traccar"),
     pytest.param(
@@ -93,9 +89,9 @@ SAMPLES = [
 ]  # fmt: skip
 
 
-def read(document: object, reader: PositionReader = READER) -> Position | None:
+def read(document: object, pointers: Sequence[str] = POINTERS) -> Position | None:
     """The position of a message, as it would be published."""
-    return reader.read(orjson.dumps(document))
+    return decoded(document, pointers=pointers).position
 
 
 def changed(document: dict[str, Any], key: str, **changes: object) -> dict[str, Any]:
@@ -112,12 +108,25 @@ def test_sample_is_read_in_full(document: dict[str, Any], expected: Position) ->
 @pytest.mark.parametrize("document, expected", SAMPLES)
 def test_known_format_needs_no_pointer(document: dict[str, Any], expected: Position) -> None:
     """The shape is enough, whatever the setting says."""
-    assert read(document, NO_POINTERS) == expected
+    assert read(document, ()) == expected
+
+
+@pytest.mark.parametrize("document, expected", SAMPLES)
+def test_sample_is_a_position_unless_a_network_says_so(document: dict[str, Any], expected: Position) -> None:
+    """What a LoRaWAN network knows of a device does not make its messages positions: each of them counts."""
+    message = decoded(document)
+    place = (expected.lat, expected.lon, expected.time)
+    if document in (TTS, CHIRPSTACK):
+        assert (message.kind, message.fix, message.fallback) == (Kind.EVENT, None, place)
+    else:
+        assert (message.kind, message.fix, message.fallback) == (Kind.POSITION, place, None)
 
 
 @pytest.mark.parametrize(
     "document",
     [
+        pytest.param({"event": {"type": "alarm"}, **TRACCAR}, id="traccar-event"),
+        pytest.param(changed(TRACCAR, "position", latitude=0.0, longitude=0.0), id="traccar-null-island"),
         pytest.param(changed(TRACCAR, "position", valid=False), id="traccar-not-valid"),
         pytest.param(changed(FLESPI, "", **{"position.valid": False}), id="flespi-not-valid"),
         pytest.param(changed(OWNTRACKS, "", _type="transition"), id="owntracks-transition"),
@@ -125,7 +134,7 @@ def test_known_format_needs_no_pointer(document: dict[str, Any], expected: Posit
         pytest.param({"_type": "lwt", "tst": 1497508651}, id="owntracks-lwt"),
         pytest.param(changed(MESHTASTIC, "", type="waypoint"), id="meshtastic-waypoint"),
         pytest.param(changed(HSL, "VP", lat=None, long=None), id="hsl-no-fix"),
-        pytest.param(changed(SEED, "data", LAT=None), id="seed-null"),
+        pytest.param(changed(ENVELOPE, "data", LAT=None), id="envelope-null"),
         pytest.param(changed(DIGITRAFFIC, "", lat=91, lon=181), id="ais-not-available"),
         pytest.param(changed(CHIRPSTACK, "location", latitude=0, longitude=0), id="chirpstack-empty"),
         pytest.param({"DS18B20": {"Temperature": 20.6}, "Time": "2017-02-16T10:13:52"}, id="tasmota"),
@@ -133,8 +142,9 @@ def test_known_format_needs_no_pointer(document: dict[str, Any], expected: Posit
     ],
 )
 def test_message_without_a_fix_has_no_position(document: dict[str, Any]) -> None:
-    """Whether the sender says so, or means something other than where the device is."""
-    assert read(document) is None
+    """Whether the sender says so, or means something other than where the device is; it is delivered all the same."""
+    message = decoded(document)
+    assert (message.kind, message.fix, message.position) == (Kind.EVENT, None, None)
 
 
 def test_owntracks_may_write_numbers_as_text() -> None:
@@ -143,12 +153,11 @@ def test_owntracks_may_write_numbers_as_text() -> None:
     assert read(document) == Position(48.5, 2.25, 46.5315, 271.0, None, 5.0, 1408810440.0)
 
 
-def test_hsl_names_its_root_by_the_event() -> None:
-    """VP, DOC, DOO, ARS and a dozen more: any name, but nothing beside it."""
-    position = read(HSL)
-    assert position is not None
-    assert read({"DOO": HSL["VP"]}) == position
-    assert read({"VP": HSL["VP"], "more": 1}) is None
+@pytest.mark.parametrize("name", ["DOO", "DOC", "ARS", "PDE", "TLR", "VJOUT"])
+def test_hsl_event_is_no_position_of_its_vehicle(name: str) -> None:
+    """Only VP says where a vehicle is; doors, stops, signals and sign-offs are events that have a place."""
+    assert decoded(HSL).kind is Kind.POSITION
+    assert (decoded({name: HSL["VP"]}).kind, read({name: HSL["VP"]})) == (Kind.EVENT, None)
 
 
 def test_hsl_without_its_text_time_has_its_number() -> None:
@@ -188,9 +197,8 @@ def test_last_fix_counts_before_the_registered_place() -> None:
 
 def test_pointer_reaches_into_a_payload_formatters_own_shape() -> None:
     """It counts before what the network knows."""
-    reader = PositionReader(("/uplink_message/decoded_payload/gps/lat",))
     document = tts(decoded_payload={"gps": {"lat": 1.5, "lon": 2.5}})
-    assert read(document, reader) == Position(1.5, 2.5)
+    assert read(document, ("/uplink_message/decoded_payload/gps/lat",)) == Position(1.5, 2.5)
     assert read(document) == read(TTS)
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from bridge.core.addresses import place
 from bridge.core.errors import StartError
+from bridge.core.rates import EPISODE_SECONDS
 from bridge.core.setting_types import check_host
-from bridge.server import listener
 from bridge.server.lifecycle import close_all
-from bridge.server.listener import FILES_RESERVE, SHORTAGE_SECONDS, FileShortage, bind, raise_file_limit
+from bridge.server.listener import FILES_RESERVE, FileShortage, bind, raise_file_limit
 from tests.fakes import Clock
 
 ACCEPT_SECONDS = 10.0
@@ -103,7 +103,7 @@ class Limits:
         (256, resource.RLIM_INFINITY, False, False),
     ],
 )
-def test_file_limit_is_raised_and_a_low_one_told(
+def test_file_limit_is_raised_and_a_low_one_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, soft: int, hard: int, fixed: bool, warned: bool
 ) -> None:
     """As many as the host allows; the operator learns at the start what would fail under load."""
@@ -119,9 +119,9 @@ def test_shortage_is_one_line_a_minute(monkeypatch: pytest.MonkeyPatch, caplog: 
     """By the number of the socket that was accepted, or by the loop's word that none could be."""
     Limits(monkeypatch, 256, 256)
     clock, loop = Clock(), asyncio.new_event_loop()
-    shortage = FileShortage(clock)
+    shortage = FileShortage(clock, few_files=16)
     try:
-        shortage.accepted(256 - listener.FEW_FILES - 1)
+        shortage.accepted(256 - 16 - 1)
         assert not caplog.records
         shortage.accepted(255)
         for number in (errno.EMFILE, errno.ENFILE):
@@ -129,7 +129,7 @@ def test_shortage_is_one_line_a_minute(monkeypatch: pytest.MonkeyPatch, caplog: 
                 loop, {"message": "socket.accept() out of system resource", "exception": OSError(number, "x")}
             )
         assert len(caplog.records) == 1
-        clock.now += SHORTAGE_SECONDS
+        clock.now += EPISODE_SECONDS
         shortage.handle(loop, {"exception": OSError(errno.EMFILE, "x")})
         assert len(caplog.records) == 2
         shortage.handle(loop, {"message": "something else", "exception": OSError(errno.EPERM, "x")})

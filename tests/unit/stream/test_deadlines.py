@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.stream.deadlines import RECHECK_SECONDS, Deadlines
+from bridge.core.limits import RECHECK_SECONDS
+from bridge.stream.deadlines import Deadlines
 from tests.fakes import Clock, Timers
 
 NOW = 1_900_000_000.0
 
 
+class Moment(float):
+    """A time of which one can see whether something still holds it."""
+
+
+def held(moments: list[weakref.ref[Moment]]) -> int:
+    """How many of them are still in memory."""
+    return sum(moment() is not None for moment in moments)
+
+
 class Case:
     """Deadlines, a wall clock and a loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, recheck_seconds: float = RECHECK_SECONDS) -> None:
         self.clock = Clock(NOW)
         self.timers = Timers()
-        self.deadlines = Deadlines(self.clock, self.timers)
+        self.deadlines = Deadlines(self.clock, self.timers, recheck_seconds)
         self.told: list[object] = []
 
     def note(self, what: object) -> Callable[[], None]:
@@ -192,13 +203,17 @@ def test_what_was_replaced_takes_no_memory_until_its_time_would_come(discard: bo
     case = Case()
     for number in range(10):
         case.deadlines.set(number, NOW + 86_400, case.note(number))
+    moments: list[weakref.ref[Moment]] = []
     for number in range(20_000):
         key = ("short", number) if discard else "renewing"
-        case.deadlines.set(key, NOW + 80_000, case.note(key))
+        at = Moment(NOW + 80_000)
+        moments.append(weakref.ref(at))
+        case.deadlines.set(key, at, case.note(key))
         if discard:
             case.deadlines.discard(key)
+    at = Moment()
     assert len(case.deadlines) == (10 if discard else 11)
-    assert len(case.deadlines._heap) < 100
+    assert held(moments) < 100
     case.clock.now += 86_400
     case.deadlines.enforce()
     assert case.told == ([] if discard else ["renewing"]) + list(range(10))
@@ -207,11 +222,27 @@ def test_what_was_replaced_takes_no_memory_until_its_time_would_come(discard: bo
 def test_sockets_that_all_go_at_once_leave_next_to_nothing() -> None:
     """Ten thousand tokens of a day, and every connection lost in the first hour."""
     case = Case()
+    moments: list[weakref.ref[Moment]] = []
     for number in range(10_000):
-        case.deadlines.set(number, NOW + 86_400 + number, case.note(number))
+        at = Moment(NOW + 86_400 + number)
+        moments.append(weakref.ref(at))
+        case.deadlines.set(number, at, case.note(number))
+    at = Moment()
+    assert held(moments) == 10_000
     for number in range(10_000):
         case.deadlines.discard(number)
-    assert len(case.deadlines._heap) <= 64
+    assert held(moments) <= 64
+
+
+@pytest.mark.parametrize("recheck", [0.25, 5.0])
+def test_look_at_the_wall_clock_is_as_often_as_the_caller_says(recheck: float) -> None:
+    """A limit is a value: no timer is longer than it, and a jump is noticed within it."""
+    case = Case(recheck)
+    case.deadlines.set("a", NOW + 3600, case.note("a"))
+    assert case.timers.due == [recheck]
+    case.clock.now += 3600
+    case.timers.advance(recheck)
+    assert case.told == ["a"]
 
 
 @given(

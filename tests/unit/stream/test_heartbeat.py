@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
 
 import pytest
 
-from bridge.core.limits import PONG_SECONDS
-from bridge.stream.heartbeat import TICK_SECONDS, Heartbeat
+from bridge.core.limits import PONG_SECONDS, PULSE_TICK_SECONDS
+from bridge.stream.heartbeat import Heartbeat
 from tests.fakes import Timers
 
 
@@ -51,7 +53,7 @@ def test_sockets_that_came_together_are_not_pinged_together() -> None:
         heartbeat.add(member)
     timers.advance(25.01)
     busiest = Counter(member.pings[0] for member in members).most_common(1)[0][1]
-    assert busiest < 5 * 1000 / (25 / 2 / TICK_SECONDS)
+    assert busiest < 5 * 1000 / (25 / 2 / PULSE_TICK_SECONDS)
 
 
 @pytest.mark.parametrize("period", [1.0, 5.0, 10.0, 25.0])
@@ -62,7 +64,7 @@ def test_pulse_is_checked_after_each_ping_and_before_the_next(period: float) -> 
     member = Member(timers)
     heartbeat.add(member)
     timers.advance(5 * period)
-    wait = min(PONG_SECONDS, period - TICK_SECONDS)
+    wait = min(PONG_SECONDS, period - PULSE_TICK_SECONDS)
     for ping in member.pings[:-1]:
         assert pytest.approx(ping + wait) in member.checks
 
@@ -75,7 +77,7 @@ def test_discarded_member_hears_nothing_more() -> None:
     heartbeat.add(member)
     heartbeat.add(staying)
     while not member.pings:
-        timers.advance(TICK_SECONDS)
+        timers.advance(PULSE_TICK_SECONDS)
     checks = len(member.checks)
     heartbeat.discard(member)
     heartbeat.discard(member)
@@ -130,5 +132,34 @@ def test_empty_wheel_stops_and_starts_again() -> None:
         assert timers.due == []
         assert all(member.pings for member in members)
         assert late.pings == []
-    assert heartbeat._slot_of == {}
-    assert not any(heartbeat._slots)
+
+
+def test_member_that_has_left_is_not_kept() -> None:
+    """A wheel that turns for years holds those that are there, and nothing of those that were."""
+    timers = Timers()
+    heartbeat = Heartbeat(1.0, timers)
+    staying, leaving = Member(timers), [Member(timers) for _ in range(100)]
+    left = [weakref.ref(member) for member in leaving]
+    for member in (staying, *leaving):
+        heartbeat.add(member)
+    timers.advance(2)
+    for member in leaving:
+        heartbeat.discard(member)
+    timers.advance(2)
+    del member, leaving
+    gc.collect()
+    assert [ref() for ref in left] == [None] * 100
+    assert len(staying.pings) >= 3
+
+
+def test_limits_are_values() -> None:
+    """Seconds to a sign of life and the step of the wheel are what the caller says."""
+    timers = Timers()
+    heartbeat = Heartbeat(4.0, timers, pong_seconds=1.5, tick_seconds=0.5)
+    member = Member(timers)
+    heartbeat.add(member)
+    assert timers.due == [0.5]
+    timers.advance(20)
+    assert len(member.pings) >= 4
+    for ping in member.pings[:-1]:
+        assert pytest.approx(ping + 1.5) in member.checks

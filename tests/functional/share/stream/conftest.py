@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import pytest
 
-from share.api import passwords
 from tests.functional.share.stream.served import SharingBridge
 from tests.functional.stream.conftest import (
     _bare_environment,
@@ -17,12 +16,6 @@ from tests.functional.stream.conftest import (
 )
 
 __all__ = ["_bare_environment", "_no_secrets_in_the_log", "pytest_asyncio_loop_factories"]
-
-
-@pytest.fixture(autouse=True)
-def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a hash costs is not what is tried here."""
-    monkeypatch.setattr(passwords, "MEMORY_KIB", 64)
 
 
 class StartSharing(Protocol):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Any, Final
@@ -14,31 +13,36 @@ import aiohttp
 from aiohttp import web
 
 from bridge.access.paseto import KeyRing, generate_key
-from bridge.core.telemetry import Kind, Telemetry
+from bridge.app import Limits
+from bridge.core.telemetry import Telemetry
 from share.model.draft import Draft
 from share.model.grant import Grant
+from share.model.limits import ShareLimits
 from share.model.share import Share
 from share.service import Sharing, sharing
 from tests.functional.stream.clients import Client
 from tests.functional.stream.raw import RawClient
 from tests.functional.stream.served import SECRETS, Bridge
+from tests.telemetry import decoded
 
 SHARE_KEY: Final = generate_key()
 SHARE_RING: Final = KeyRing([SHARE_KEY])
 SECRETS.add(SHARE_KEY)
 INIT: Final = "/api/v1/public/share-location/init"
 STREAM: Final = "/api/v1/public/share-location/stream"
+QUICK: Final = ShareLimits(password_memory_kib=64)
+"""What a hash costs is not what is tried here."""
 FILE: Final = "sqlite:///shares.sqlite3"
 """A database in the test's own folder, for what outlives a server; the others have theirs in memory, which is quick."""
 
 
 def seed(device_id: str, lat: float = 1.5, lon: float = -70.25, speed: float = 45.0, **more: Any) -> Telemetry:
-    """A position in the seed format, without a time of its own; ``time`` (RFC 3339) gives it one."""
+    """A position in the DEVICE_ID envelope, without a time of its own; ``time`` (RFC 3339) gives it one."""
     body: dict[str, Any] = {"data": {"DEVICE_ID": device_id, "LAT": lat, "LON": lon, "SPEED": speed}}
     if "time" in more:
         body["timestamp"] = more.pop("time")
     body["data"] |= more
-    return Telemetry(device_id, Kind.POSITION, json.dumps(body).encode())
+    return decoded(body, device_id)
 
 
 @contextlib.contextmanager
@@ -57,12 +61,13 @@ class SharingBridge(Bridge):
 
     sharing: Sharing
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**({"share_keys": SHARE_KEY, "database_url": "sqlite://"} | settings))
+    def __init__(self, *, limits: ShareLimits = QUICK, **settings: Any) -> None:
+        shared = {"share_keys": SHARE_KEY, "database_url": "sqlite://"}
+        super().__init__(limits=Limits(share=limits), **(shared | settings))
 
     async def furnish(self, app: web.Application) -> None:
-        self.sharing = await self._stack.enter_async_context(sharing(self.hub))
-        app.add_routes(self.sharing.routes())
+        self.sharing = await self._stack.enter_async_context(sharing(self.settings, self.streaming, self.limits.share))
+        app.add_routes(self.sharing.routes)
 
     async def wait_empty(self) -> None:
         """Open shares have their channels in the broker; those apart, nothing may be left."""
@@ -70,25 +75,25 @@ class SharingBridge(Bridge):
             share = self.sharing.links.find_open(share_id)
             assert share is not None
             await self.sharing.links.revoke(share)
-        rooms = self.sharing._rooms
+        rooms = self.sharing.rooms
         for room in [room for room in rooms._elsewhere.values() if not room.viewers]:
             rooms._close(room)  # it would stay for a while
         await super().wait_empty()
 
     def remains(self) -> dict[str, object]:
-        broker = self.hub.broker
+        broker = self.streaming.broker
         held: dict[str, object] = {
             "lasting": len(broker._lasting),
             "routing": len(broker._routing),
-            "rooms": len(self.sharing._rooms),
-            "viewers": self.sharing.desk.viewers,
+            "rooms": len(self.sharing.rooms),
+            "viewers": self.sharing.entry.viewers,
         }
         return {**super().remains(), **{name: value for name, value in held.items() if value}}
 
     def stop_monotonic(self) -> None:
         """From now on no time passes for rates: who is slow would earn more tries."""
-        now = self.hub.monotonic()
-        self.hub.monotonic = lambda: now
+        now = self.streaming.monotonic()
+        self.streaming.monotonic = lambda: now
 
     # --- shares -------------------------------------------------------------------------------------------
 
@@ -158,8 +163,8 @@ async def flood(bridge: SharingBridge) -> None:
 async def stalled(bridge: SharingBridge, token: str) -> RawClient:
     """A viewer that does not read a byte after the upgrade, and for whom the kernel takes little."""
     client = await bridge.raw(receive_bytes=2048)
-    before = set(bridge.hub.streams)
+    before = set(bridge.streaming.streams)
     await client.upgrade(STREAM, token)
-    for session in set(bridge.hub.streams) - before:
+    for session in set(bridge.streaming.streams) - before:
         session._transport.get_extra_info("socket").setsockopt(1, 7, 4096)  # type: ignore[attr-defined] # SO_SNDBUF
     return client

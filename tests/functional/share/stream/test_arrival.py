@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-import pytest
-
-from share.links import links as links_module
 from share.model.draft import Changes
 from share.model.grant import Destination
+from share.model.limits import ShareLimits
 from share.model.share import EndReason
 from tests.functional.share.stream.conftest import StartSharing
-from tests.functional.share.stream.served import FILE, SharingBridge, broken_database, seed
+from tests.functional.share.stream.served import FILE, QUICK, SharingBridge, broken_database, seed
 from tests.functional.stream.served import Bridge, Clock, eventually
 
 GOAL: Final = Destination(48.0, 11.0, 100.0, "Home")
@@ -20,8 +19,8 @@ GOAL: Final = Destination(48.0, 11.0, 100.0, "Home")
 class Restarted(SharingBridge):
     """A server that stops with its shares open."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        super().__init__(database_url=FILE)
+    def __init__(self, clock: Clock | None = None, limits: ShareLimits = QUICK) -> None:
+        super().__init__(database_url=FILE, limits=limits)
         self.clock = clock or self.clock
 
     async def wait_empty(self) -> None:
@@ -77,10 +76,10 @@ async def test_arrival_counts_at_once_while_the_database_fails(start: StartShari
     assert (await bridge.init(code))[1]["code"] == "share_ended"
 
 
-async def test_restart_keeps_what_is_open_and_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_restart_keeps_what_is_open_and_what_is_not() -> None:
     """Open shares are open again with code and token, the others stay over with their reasons; totals are kept."""
-    monkeypatch.setattr(links_module, "CLOSE_SECONDS", 30.0)  # a slow disk may lose what is not stored by then
-    async with Restarted() as first:
+    patient = replace(QUICK, close_seconds=30.0)  # a slow disk may lose what is not stored by then
+    async with Restarted(limits=patient) as first:
         opened, open_code = await first.share("A", label="Ann", trail=3, precision_m=100.0)
         secret, secret_code = await first.share("A", password="correct horse")
         revoked, revoked_code = await first.share("A")

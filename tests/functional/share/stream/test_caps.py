@@ -7,8 +7,8 @@ import asyncio
 import aiohttp
 import pytest
 
-from share.api.public_routes import MAX_LOOKUPS
 from share.model.draft import Changes
+from share.model.limits import ShareLimits
 from share.model.share import Share
 from tests.functional.share.stream.conftest import StartSharing
 from tests.functional.share.stream.served import STREAM, SharingBridge, seed
@@ -88,7 +88,7 @@ async def test_streams_of_all_shares(start: StartSharing) -> None:
     await bridge.watch("A")
     await bridge.join()
     await viewers[0].leave()
-    await eventually(lambda: bridge.sharing.desk.viewers == 2)
+    await eventually(lambda: bridge.sharing.entry.viewers == 2)
     await admitted(bridge, tokens[0])
 
 
@@ -107,7 +107,7 @@ async def test_streams_that_come_together_do_not_pass_the_cap(start: StartSharin
         return True
 
     assert sum(await asyncio.gather(*(come() for _ in range(30)))) == 5
-    assert bridge.sharing.desk.viewers == 5
+    assert bridge.sharing.entry.viewers == 5
 
 
 async def test_streams_of_one_address(start: StartSharing) -> None:
@@ -121,7 +121,7 @@ async def test_streams_of_one_address(start: StartSharing) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
         await bridge.connect(STREAM, token, headers={"X-Forwarded-For": "9.9.9.9, 203.0.113.1"})
     assert caught.value.status == 429
-    assert set(bridge.hub.admission._by_ip) == {"203.0.113.1", "203.0.113.2"}
+    assert set(bridge.streaming.admission.by_ip) == {"203.0.113.1", "203.0.113.2"}
 
 
 async def test_subjects_cap_is_not_for_viewers(start: StartSharing) -> None:
@@ -147,7 +147,7 @@ async def test_who_is_counted(bridge: SharingBridge) -> None:
     await eventually(lambda: links.viewers(share.id) == 1)
     await admitted(bridge, token)
     assert (links.viewers(share.id), bridge.came(share)) == (2, 3)
-    await links._behind._flush()
+    await links._write_behind._flush()
     found = await links.find(share.id)
     assert found is not None
     assert (found.viewers_total, links.pending_viewers(share.id)) == (3, 0)
@@ -186,6 +186,9 @@ async def test_one_viewer_too_many_sees_no_positions_by_asking_again_and_again(b
     await viewer.leave()
 
 
+MAX_LOOKUPS = ShareLimits().max_lookups
+
+
 async def test_texts_that_are_no_codes_cost_the_database_nothing(
     start: StartSharing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,11 +201,11 @@ async def test_texts_that_are_no_codes_cost_the_database_nothing(
     monkeypatch.setattr(bridge.sharing.links, "find_by_code", never)
     for text in ("", "x", "A" * 21, "A" * 23, "A" * 21 + "!", "Ä" * 22, "../../etc/passwd-------"):
         assert (await bridge.init(text))[0] == 404
-    assert bridge.hub.admission.refused["init_share_not_found"] == 7
+    assert bridge.streaming.admission.refused["init_share_not_found"] == 7
 
 
 async def test_lookups_of_strangers_are_bounded(start: StartSharing, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond MAX_LOOKUPS at the same time 503, so that operators' writes keep their places; open links need none."""
+    """Beyond ``max_lookups`` at a time 503, so that operators' writes keep their places; open links need none."""
     bridge = await start(public_requests_per_minute=0)
     _, code = await bridge.share()
     free = asyncio.Event()

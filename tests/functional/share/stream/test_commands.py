@@ -74,7 +74,7 @@ async def test_selection_cannot_be_changed(bridge: SharingBridge) -> None:
     bridge.publish(seed("B", lat=9.0), seed("A", lat=2.0))
     events = await viewer.quiet()
     assert [(event["alias"], event["data"]["lat"]) for event in events] == [("Van 1", 2.0)]
-    assert bridge.hub.broker.statistics().cohorts == 1
+    assert bridge.streaming.broker.statistics().cohorts == 1
 
 
 async def test_words_that_are_none(bridge: SharingBridge) -> None:
@@ -149,7 +149,7 @@ async def test_next_token_moves_the_end(bridge: SharingBridge) -> None:
     viewer = await bridge.view(renewed(bridge, share.id, 60))
     first = (await viewer.expect("hello"))["expires_at"]
     bridge.clock.advance(40)
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     await viewer.expect("expiring")
     token = await bridge.token_of(code)
     answer = await viewer.ask("authenticate", 9, token=token)
@@ -157,12 +157,12 @@ async def test_next_token_moves_the_end(bridge: SharingBridge) -> None:
     assert answer["data"]["expires_at"] > first
     assert token not in str(answer)
     bridge.clock.advance(100)
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     await goes_on(bridge, viewer, 2.0)
     assert bridge.sharing.links.viewers(share.id) == 1
     assert bridge.came(share) == 1
     bridge.clock.advance(500)
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     assert (await viewer.end())[0] == 1000
 
 
@@ -173,7 +173,7 @@ async def test_shorter_token_moves_the_end_too(bridge: SharingBridge) -> None:
     await viewer.expect("hello")
     await viewer.ask("authenticate", token=renewed(bridge, share.id, 60))
     bridge.clock.advance(61)
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     code, events = await viewer.end()
     assert (code, [event["event"] for event in events]) == (1000, ["expired"])
 
@@ -205,7 +205,7 @@ async def test_tokens_that_do_not_renew(bridge: SharingBridge) -> None:
     await goes_on(bridge, viewer, 2.0)
     assert bridge.sharing.links.viewers(other.id) == 0
     bridge.clock.advance(59)
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     assert (await viewer.end())[0] == 1000
 
 
@@ -216,7 +216,7 @@ async def test_foreign_tokens_of_one_grant_are_one_thing(bridge: SharingBridge) 
     third = await bridge.view(foreign(bridge, '"A","B"', 120, ',"precision_m":100'))
     for viewer in (first, second, third):
         await viewer.expect("hello")
-    assert len(bridge.sharing._rooms) == 2
+    assert len(bridge.sharing.rooms) == 2
     assert (await first.ask("authenticate", token=foreign(bridge, '"A","B"', 300)))["event"] == "info"
     for wrong in (
         foreign(bridge, '"A"'),
@@ -226,7 +226,7 @@ async def test_foreign_tokens_of_one_grant_are_one_thing(bridge: SharingBridge) 
         answer = await first.ask("authenticate", token=wrong)
         assert answer["data"]["code"] == "subject_changed"
     bridge.clock.advance(121)
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     assert ((await second.end())[0], (await third.end())[0]) == (1000, 1000)
     await goes_on(bridge, first, 2.0)
 
@@ -239,7 +239,7 @@ async def test_renewal_when_the_share_is_full(start: StartSharing) -> None:
     await viewer.expect("hello")
     for _ in range(3):
         assert (await viewer.ask("authenticate", token=renewed(bridge, share.id, 60)))["event"] == "info"
-    assert bridge.sharing.desk.viewers == 1
+    assert bridge.sharing.entry.viewers == 1
 
 
 async def test_renewals_at_the_last_moment(bridge: SharingBridge) -> None:
@@ -250,7 +250,7 @@ async def test_renewals_at_the_last_moment(bridge: SharingBridge) -> None:
     hellos = [await viewer.expect("hello") for viewer in viewers]
     ends_at = parse_time(hellos[0]["expires_at"])
     bridge.clock.advance(ends_at - 25 - bridge.clock())
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     for viewer in viewers:
         await viewer.expect("expiring")
 

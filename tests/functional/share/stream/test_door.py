@@ -119,7 +119,7 @@ async def test_tokens_that_open_nothing(bridge: SharingBridge) -> None:
         assert "Van" not in client.texts[0]
     bridge.clock.advance(31)
     assert await refused(await bridge.connect(STREAM, token(ended.id))) == (1008, "share_closed")
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     await bridge.wait_empty()
 
 

@@ -30,7 +30,7 @@ def only_timers(monkeypatch: pytest.MonkeyPatch) -> None:
 def leave(bridge: SharingBridge, seconds: float, ends_at: float) -> Lateness:
     """Set the clock so that ``seconds`` are left until ``ends_at``, and have it noticed, as it is within a second."""
     bridge.clock.advance(ends_at - seconds - bridge.clock())
-    bridge.hub.deadlines._fire()
+    bridge.streaming.deadlines._fire()
     return Lateness(time.monotonic() + ends_at - bridge.clock())
 
 
@@ -91,13 +91,13 @@ async def test_expiring_is_half_a_minute_before(bridge: SharingBridge) -> None:
     viewer = await bridge.view(token_of(bridge, share.id, 60))
     await viewer.expect("hello")
     bridge.clock.advance(29)
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     assert await viewer.quiet() == []
     bridge.clock.advance(1)
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     await viewer.expect("expiring")
     bridge.clock.advance(29)
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     assert await viewer.quiet() == []
 
 
@@ -110,7 +110,7 @@ async def test_stalled_viewers_are_cut_on_time(bridge: SharingBridge, only_timer
     clients = [await stalled(bridge, token) for _ in range(3)]
     flooding = asyncio.create_task(flood(bridge))
     try:
-        await eventually(lambda: bridge.hub.broker.statistics().behind == 3)
+        await eventually(lambda: bridge.streaming.broker.statistics().behind == 3)
         async with leave(bridge, 0.5, ends_at) as lateness:
             await eventually(lambda: open_sockets() <= before + 3, open_sockets)
             assert -0.001 <= bridge.clock() - ends_at < TOLERANCE_SECONDS + lateness.seconds  # exp has milliseconds
@@ -138,7 +138,7 @@ async def test_delayed_position_is_never_shown_after_the_end_of_the_share(bridge
     viewer, _ = await bridge.viewer("A", ttl=60, delay_s=0.1)
     bridge.publish(seed("A", lat=2.0))
     bridge.clock.advance(61)
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     code, events = await viewer.end()
     assert (code, [event["event"] for event in events]) == (1000, ["expired"])
     await asyncio.sleep(0.15)  # for what must not happen
@@ -163,7 +163,7 @@ async def test_extension_is_told_and_the_next_token_lasts(bridge: SharingBridge)
     renewed = await staying.ask("authenticate", token=answer["token"])
     assert renewed["data"]["expires_at"] == timestamp(changed.ends_at)
     bridge.clock.advance(101)
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     assert kinds((await leaving.end())[1]) == ["expired"]
     bridge.publish(seed("A"))
     await staying.expect("message")
@@ -207,7 +207,7 @@ async def test_new_name_reaches_a_viewer_that_did_not_read(
 ) -> None:
     """One that takes no data is not told then, but with the first ping that it takes."""
     viewer, share = await bridge.viewer("A", label="old")
-    (session,) = bridge.hub.streams
+    (session,) = bridge.streaming.streams
     with monkeypatch.context() as patch:
         patch.setattr(type(session), "takes_data", False)
         await bridge.sharing.links.change(share, Changes(label="new"))
@@ -263,7 +263,7 @@ async def test_late_loop_shows_nothing_after_the_end(bridge: SharingBridge) -> N
         if number == 0:
             bridge.publish(seed("A", lat=2.0))
         elif number == 1:
-            bridge.hub.lost({"A": 3}, 0)
+            bridge.streaming.intake.lost({"A": 3}, 0)
         elif number == 2:
             await viewer.say("info")
         else:
@@ -278,13 +278,13 @@ async def test_share_that_ends_when_its_viewers_are_going(bridge: SharingBridge)
     """A viewer that was given up in the same moment leaves nothing behind, nor takes a thing from a fleet's watcher."""
     watcher = await bridge.watch("A")
     viewer, _ = await bridge.viewer("A", ttl=100)
-    session = next(stream for stream in bridge.hub.streams if hasattr(stream, "tell_share"))
+    session = next(stream for stream in bridge.streaming.streams if hasattr(stream, "tell_share"))
     bridge.clock.advance(101)
     session.stalled()  # type: ignore[attr-defined]
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     await viewer.end()
-    await eventually(lambda: len(bridge.hub.streams) == 1)
-    assert bridge.sharing.desk.viewers == 0
+    await eventually(lambda: len(bridge.streaming.streams) == 1)
+    assert bridge.sharing.entry.viewers == 0
     bridge.publish(seed("A"))
     await watcher.expect("message")
     await (await bridge.watch("A")).until("message")

@@ -143,7 +143,7 @@ async def test_share_whose_time_is_over(bridge: SharingBridge) -> None:
         status, answer, headers = await post(bridge, {"code": code})
         assert (status, answer["code"], set(answer)) == (410, "share_ended", {"code", "message"})
         assert headers["Cache-Control"] == "no-store"
-        bridge.hub.deadlines.enforce()
+        bridge.streaming.deadlines.enforce()
     assert len(bridge.sharing.links) == 0
 
 
@@ -223,7 +223,7 @@ async def test_end_is_told_after_the_password(bridge: SharingBridge) -> None:
         ):
             status, answer = await bridge.init(code, given)
             assert (status, answer["code"]) == told
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
 
 
 async def test_password_of_another_share_is_wrong(bridge: SharingBridge) -> None:
@@ -259,10 +259,9 @@ async def test_share_that_is_revoked_while_a_password_is_checked(
     assert (status, answer["code"]) == (410, "share_revoked")
 
 
-async def test_refusals_keep_nothing_of_a_request(bridge: SharingBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refusals_keep_nothing_of_a_request(bridge: SharingBridge) -> None:
     """Code and password are gone from memory with the answer, whatever it was."""
     bridge.stop_monotonic()
-    monkeypatch.setattr(public_routes, "WRONG_PASSWORDS_PER_MINUTE", 1.0)
     _, code = await bridge.share(password=SECRET)
     for number in range(3):
         assert (await bridge.init(f"unknown {number}", "x"))[0] == 404

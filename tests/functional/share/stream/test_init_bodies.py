@@ -6,12 +6,13 @@ import gzip
 import json
 import logging
 import zlib
+from dataclasses import replace
 
 import pytest
 
-from bridge.server import http
 from share.api.public_routes import MAX_INIT_BYTES
-from tests.functional.share.stream.served import INIT, SharingBridge
+from tests.functional.share.stream.conftest import StartSharing
+from tests.functional.share.stream.served import INIT, QUICK, SharingBridge
 from tests.functional.stream.served import eventually
 
 BODIES: list[bytes] = [
@@ -119,9 +120,9 @@ async def test_announced_body_is_refused_before_it_comes(bridge: SharingBridge) 
     assert client.ended == "eof"
 
 
-async def test_body_that_does_not_come(bridge: SharingBridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """408 after BODY_SECONDS, then the connection is closed at once: nobody holds one open by a byte in ten seconds."""
-    monkeypatch.setattr(http, "BODY_SECONDS", 0.1)
+async def test_body_that_does_not_come(start: StartSharing) -> None:
+    """408 after ``body_seconds``; then the connection is closed: nobody holds one open by a byte now and then."""
+    bridge = await start(limits=replace(QUICK, body_seconds=0.1))
     client = await bridge.raw()
     status, head = await client.request("POST", INIT, b"{", **plain(Content_Length="20"))
     assert status == 408
@@ -130,10 +131,10 @@ async def test_body_that_does_not_come(bridge: SharingBridge, monkeypatch: pytes
 
 
 async def test_client_that_goes_in_the_middle_of_its_body(
-    bridge: SharingBridge, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    start: StartSharing, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nobody's mistake: no line in the log, and nothing left."""
-    monkeypatch.setattr(http, "BODY_SECONDS", 600.0)  # nobody waits so long for one that has gone
+    bridge = await start(limits=replace(QUICK, body_seconds=600.0))  # nobody waits so long for one that has gone
     for tail in (b"", b"{", b'{"code":"'):
         client = await bridge.raw()
         await client.send(f"POST {INIT} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode() + tail)

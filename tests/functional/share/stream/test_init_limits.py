@@ -10,12 +10,14 @@ import pytest
 from argon2.exceptions import VerificationError
 
 from share.api.passwords import NO_MEMORY
-from share.api.public_routes import MAX_WAITING_CHECKS, RETRY_SECONDS, STREAM_PATH, WRONG_PASSWORDS_PER_MINUTE
+from share.api.public_routes import RETRY_SECONDS, STREAM_PATH
+from share.model.limits import ShareLimits
 from tests.functional.share.stream.conftest import StartSharing
 from tests.functional.share.stream.served import INIT, SharingBridge
 
 SECRET: Final = "correct horse"
-WRONG: Final = int(WRONG_PASSWORDS_PER_MINUTE)
+WRONG: Final = int(ShareLimits().wrong_passwords_per_minute)
+MAX_WAITING_CHECKS: Final = ShareLimits().max_waiting_checks
 
 
 @pytest.fixture
@@ -32,8 +34,8 @@ def start(start: StartSharing) -> StartSharing:
 
 def later(bridge: SharingBridge, seconds: float) -> None:
     """Move the monotonic clock."""
-    before = bridge.hub.monotonic
-    bridge.hub.monotonic = lambda: before() + seconds
+    before = bridge.streaming.monotonic
+    bridge.streaming.monotonic = lambda: before() + seconds
 
 
 async def ask(bridge: SharingBridge, code: str, forwarded: str | None = None) -> int:

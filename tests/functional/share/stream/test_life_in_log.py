@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from bridge.access.redaction import redact
+from bridge.core.errors import StorageError
 from share.model.draft import Changes
-from share.model.errors import StorageError
 from share.model.grant import Destination
 from tests.functional.share.stream.conftest import StartSharing
 from tests.functional.share.stream.served import FILE, INIT, STREAM, broken_database, seed
@@ -107,7 +107,7 @@ async def test_nothing_secret_is_said_at_any_level(
         with pytest.raises(StorageError):
             await bridge.share("A", label=LABEL, password=PASSWORD)
     with monkeypatch.context() as patch:
-        patch.setattr(bridge.sharing.desk, "token_for", lambda _: 1 / 0)
+        patch.setattr(bridge.sharing.entry, "token_for", lambda _: 1 / 0)
         body = {"code": code, "password": PASSWORD}
         async with aiohttp.ClientSession() as http, http.post(bridge.url(INIT), json=body) as response:
             assert response.status == 500  # a bug of ours, with its traceback in the log

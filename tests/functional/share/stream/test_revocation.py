@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from bridge.core.errors import StorageError
 from bridge.stream import session
-from share.model.errors import StorageError
 from share.model.share import EndReason
 from tests.functional.share.stream.conftest import StartSharing
 from tests.functional.share.stream.served import FILE, STREAM, SharingBridge, broken_database, flood, seed, stalled
@@ -61,7 +61,7 @@ async def test_hundreds_and_the_stalled_are_gone_at_once(start: StartSharing, mo
     before = open_sockets()
     dead = [await stalled(bridge, token) for _ in range(10)]
     flooding = asyncio.create_task(flood(bridge))
-    await eventually(lambda: bridge.hub.broker.statistics().behind == len(dead))
+    await eventually(lambda: bridge.streaming.broker.statistics().behind == len(dead))
     flooding.cancel()
     raws = [await bridge.raw() for _ in range(VIEWERS)]
     for client in raws:
@@ -69,7 +69,7 @@ async def test_hundreds_and_the_stalled_are_gone_at_once(start: StartSharing, mo
     assert bridge.sharing.links.viewers(share.id) == VIEWERS + len(dead)
     bridge.publish(seed("A"))
     await bridge.sharing.links.revoke(share)
-    assert bridge.hub.broker.statistics().subscriptions == 0
+    assert bridge.streaming.broker.statistics().subscriptions == 0
     bridge.publish(seed("A", lat=7.0))
     for client in raws:
         last, taken = b"", await client.frame()
@@ -79,7 +79,7 @@ async def test_hundreds_and_the_stalled_are_gone_at_once(start: StartSharing, mo
         assert taken is not None and taken[0] == CLOSE
         assert int.from_bytes(taken[1][:2], "big") == 1008
         await client.send(frame(CLOSE, taken[1][:2]))
-    await eventually(lambda: not bridge.hub.streams)
+    await eventually(lambda: not bridge.streaming.streams)
     await eventually(lambda: open_sockets() <= before + len(dead) + VIEWERS)
     for client in dead:
         assert b'"revoked"' not in await client.all_bytes()
@@ -132,4 +132,4 @@ async def test_streams_that_open_while_it_is_revoked(start: StartSharing) -> Non
 
     outcomes = (await asyncio.gather(*(come(number) for number in range(40)), revoke()))[:-1]
     assert set(outcomes) <= {"revoked", "share_closed"}
-    await eventually(lambda: bridge.sharing.desk.viewers == 0)
+    await eventually(lambda: bridge.sharing.entry.viewers == 0)

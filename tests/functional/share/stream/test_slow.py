@@ -44,7 +44,7 @@ async def test_stalled_viewer_comes_back_to_the_present(bridge: SharingBridge) -
     _, code = await bridge.share(*NAMES)
     client = await stalled(bridge, await bridge.token_of(code))
     await bury(bridge)
-    (stream,) = bridge.hub.streams
+    (stream,) = bridge.streaming.streams
     subscription = stream.subscription  # type: ignore[attr-defined]
     assert subscription.waiting[0] == len(NAMES)
     assert stream._transport.get_write_buffer_size() <= 64 * 1024  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ async def test_queue_of_a_viewer_is_bounded(start: StartSharing) -> None:
     _, code = await bridge.share(*NAMES)
     client = await stalled(bridge, await bridge.token_of(code))
     await bury(bridge)
-    (stream,) = bridge.hub.streams
+    (stream,) = bridge.streaming.streams
     subscription = stream.subscription  # type: ignore[attr-defined]
     assert subscription.waiting[0] <= 50
     assert subscription.dropped > 0
@@ -80,7 +80,7 @@ async def test_queue_of_a_viewer_is_bounded(start: StartSharing) -> None:
 async def test_losses_before_the_channel_are_told_by_alias(bridge: SharingBridge) -> None:
     """What the server itself lost: of the share's devices only, by the names that they have now."""
     viewer, _ = await bridge.viewer("truck-1", "truck-2")
-    bridge.hub.lost({"truck-2": 7, "truck-9": 5}, 0)
+    bridge.streaming.intake.lost({"truck-2": 7, "truck-9": 5}, 0)
     gap = await viewer.expect("gap")
     assert (gap["count"], gap["devices"]) == (7, {"Van 2": 7})
     assert "truck" not in str(viewer.texts)
@@ -97,7 +97,7 @@ async def test_stalled_viewer_costs_the_others_nothing(start: StartSharing, monk
     token = await bridge.token_of(code)
     await stalled(bridge, token)
     await bury(bridge)
-    assert bridge.hub.broker.statistics().behind == 1
+    assert bridge.streaming.broker.statistics().behind == 1
     good = [await bridge.raw() for _ in range(GOOD_VIEWERS)]
     for client in good:
         await client.upgrade(STREAM, token)
@@ -115,6 +115,6 @@ async def test_stalled_viewer_costs_the_others_nothing(start: StartSharing, monk
                 event = json.loads(taken[1])
                 assert (event["alias"], event["data"]["lon"]) == (f"Van {place}", number / 1000)
         delays.append(loop.time() - published)
-    assert bridge.hub.broker.statistics().behind == 1
+    assert bridge.streaming.broker.statistics().behind == 1
     # Not the worst one: a busy machine may take the processor away from the whole test for a while.
     assert sorted(delays)[len(delays) // 2] < 3

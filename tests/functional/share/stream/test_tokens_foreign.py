@@ -123,7 +123,7 @@ async def test_foreign_token_ends_the_stream_on_time(bridge: SharingBridge) -> N
     """``expired``, close 1000, and nothing after."""
     client, share = await viewer(bridge, made(bridge, exp=timestamp(bridge.clock() + 60)))
     bridge.clock.advance(61)
-    bridge.hub.deadlines.enforce()
+    bridge.streaming.deadlines.enforce()
     bridge.publish(seed("truck-7"))
     close_code, events = await client.end()
     assert close_code == 1000
@@ -143,11 +143,11 @@ async def test_next_foreign_token_prolongs_the_stream(bridge: SharingBridge) -> 
 async def test_viewers_of_equal_foreign_tokens_share_a_room(bridge: SharingBridge) -> None:
     """However many tokens were made, whatever they call it: one channel for the same grant, another for another."""
     clients = [(await viewer(bridge, made(bridge, jti=str(number))))[0] for number in range(5)]
-    assert len(bridge.sharing._rooms) == 1
+    assert len(bridge.sharing.rooms) == 1
     client, share = await viewer(bridge, made(bridge, label="another"))
-    assert (share["label"], len(bridge.sharing._rooms)) == ("another", 1)
+    assert (share["label"], len(bridge.sharing.rooms)) == ("another", 1)
     clients += [client, (await viewer(bridge, made(bridge, trail=7)))[0]]
-    assert len(bridge.sharing._rooms) == 2
+    assert len(bridge.sharing.rooms) == 2
     bridge.publish(seed("truck-7"))
     for client in clients:
         await client.expect("message")

@@ -12,9 +12,11 @@ import argon2
 import pytest
 from argon2.exceptions import HashingError, VerificationError
 
-from share.api.passwords import MAX_WAITING_PASSWORDS, Passwords
+from share.api.passwords import Passwords
 from share.model.errors import BusyError
-from share.model.limits import MAX_PASSWORD_CHARS
+from share.model.limits import MAX_PASSWORD_CHARS, ShareLimits
+
+MOST = ShareLimits().max_waiting_passwords
 
 
 @pytest.fixture
@@ -87,14 +89,14 @@ async def test_a_stored_hash_that_is_none_opens_nothing(
 
 async def test_more_checks_than_may_wait_are_refused_at_once(passwords: Passwords, gate: threading.Event) -> None:
     """As many as may wait are all answered, the one more is not; then there is room again."""
-    tasks = [asyncio.create_task(passwords.verify("stored", "p")) for _ in range(MAX_WAITING_PASSWORDS)]
+    tasks = [asyncio.create_task(passwords.verify("stored", "p")) for _ in range(MOST)]
     await asyncio.sleep(0)
     with pytest.raises(BusyError):
         await passwords.verify("stored", "p")
     with pytest.raises(BusyError):
         await passwords.hash("p")
     gate.set()
-    assert await asyncio.gather(*tasks) == [True] * MAX_WAITING_PASSWORDS
+    assert await asyncio.gather(*tasks) == [True] * MOST
     assert await passwords.verify("stored", "p")
 
 
@@ -124,7 +126,7 @@ async def test_no_more_than_two_are_checked_at_the_same_time(
 
 async def test_a_viewer_who_goes_makes_room(passwords: Passwords, gate: threading.Event) -> None:
     """Whoever hangs up while waiting is neither counted nor checked."""
-    tasks = [asyncio.create_task(passwords.verify("stored", "p")) for _ in range(MAX_WAITING_PASSWORDS)]
+    tasks = [asyncio.create_task(passwords.verify("stored", "p")) for _ in range(MOST)]
     await asyncio.sleep(0)
     for task in tasks[2:]:
         task.cancel()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli.main import _parser
+from bridge.cli.arguments import MAX_DURATION_SECONDS
+from bridge.cli.main import parser
 from share.cli import arguments
-from share.cli.arguments import MAX_DURATION_SECONDS, MAX_PASSWORD_BYTES
+from share.cli.arguments import MAX_PASSWORD_BYTES
 
 Refused = argparse.ArgumentTypeError
 
@@ -40,7 +41,7 @@ def test_the_longest_duration_is_ten_years() -> None:
 def test_a_share_lasts_longer_than_nothing() -> None:
     """No delay is fine, no life is not."""
     assert arguments.share_life("1s") == 1
-    with pytest.raises(Refused, match="longer than nothing"):
+    with pytest.raises(Refused, match="longer than 0 seconds"):
         arguments.share_life("0h")
 
 
@@ -142,7 +143,7 @@ def test_ids_of_a_server_are_escaped_in_the_error() -> None:
 @pytest.mark.parametrize("destination", [["--destination", "-33.4,-70.6"], ["--destination=-33.4,-70.6"]])
 def test_the_south_is_a_destination(destination: list[str]) -> None:
     """As one word and as two; what follows is an option again."""
-    options = _parser().parse_args(["share", "create", "--devices", "A", "--ttl", "1h", *destination, "--trail", "3"])
+    options = parser().parse_args(["share", "create", "--devices", "A", "--ttl", "1h", *destination, "--trail", "3"])
     assert options.destination == (-33.4, -70.6)
     assert options.trail == 3
 
@@ -150,7 +151,7 @@ def test_the_south_is_a_destination(destination: list[str]) -> None:
 def test_a_destination_does_not_swallow_the_next_option() -> None:
     """Its value was forgotten: that is the error, not a strange place."""
     with pytest.raises(SystemExit):
-        _parser().parse_args(["share", "create", "--devices", "A", "--ttl", "1h", "--destination", "--trail", "3"])
+        parser().parse_args(["share", "create", "--devices", "A", "--ttl", "1h", "--destination", "--trail", "3"])
 
 
 # --- passwords -------------------------------------------------------------------------------------------

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from share.model.draft import Changes, InvalidRequestError, ShareOverError
-from share.model.errors import StorageError
-from share.model.limits import MAX_WAITING_CHANGES
+from bridge.core.errors import StorageError
+from share.model.draft import Changes, InvalidRequestError, ShareEndedError
+from share.model.limits import ShareLimits
 from share.model.share import EndReason, Status
 from tests.stored import NOW, Office, draft, settle
+
+MOST = ShareLimits().max_waiting_changes
 
 
 async def test_change_is_stored_then_told() -> None:
@@ -140,7 +142,7 @@ async def test_nothing_of_one_that_is_over_can_be_changed() -> None:
     office.links.arrived(arrived.id)
     await office.pass_time(11)
     for share, reason in ((revoked, EndReason.REVOKED), (expired, None), (arrived, EndReason.ARRIVED)):
-        with pytest.raises(ShareOverError):
+        with pytest.raises(ShareEndedError):
             await office.links.change(share, Changes(ends_at=NOW + 1000))
         assert (await office.links.revoke(share)).end_reason is reason
         assert office.store.rows[share.id].ends_at == share.ends_at
@@ -159,20 +161,17 @@ async def test_change_and_revocation_at_once() -> None:
 
 
 async def test_stuck_database_does_not_collect_changes() -> None:
-    """Beyond MAX_WAITING_CHANGES the next one is refused at once; those that wait get their turn."""
+    """Beyond ``max_waiting_changes`` the next one is refused at once; those that wait get their turn."""
     office = Office()
     share = await office.share()
     office.store.gate.clear()
-    tasks = [
-        asyncio.create_task(office.links.change(share, Changes(label=str(number))))
-        for number in range(MAX_WAITING_CHANGES)
-    ]
+    tasks = [asyncio.create_task(office.links.change(share, Changes(label=str(number)))) for number in range(MOST)]
     await settle()
     with pytest.raises(StorageError):
         await office.links.revoke(share)
     office.store.gate.set()
     await asyncio.gather(*tasks)
-    assert office.store.rows[share.id].label == str(MAX_WAITING_CHANGES - 1)
+    assert office.store.rows[share.id].label == str(MOST - 1)
     await office.links.revoke(share)
 
 

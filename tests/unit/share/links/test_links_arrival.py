@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from share.model.draft import Changes, ShareOverError
+from share.model.draft import Changes, ShareEndedError
 from share.model.limits import ARRIVALS_SECONDS
 from share.model.share import EndReason
 from tests.stored import DAY, NOW, Office, draft, settle
@@ -42,7 +42,7 @@ async def test_arrival_is_stored_as_soon_as_the_database_can(caplog: pytest.LogC
     for found in (await office.links.find(share.id), await office.links.find_by_code(code)):
         assert found is not None
         assert found.end_reason is EndReason.ARRIVED
-    with pytest.raises(ShareOverError):
+    with pytest.raises(ShareEndedError):
         await office.links.change(share, Changes(label="x"))
     assert [record.levelname for record in caplog.records if record.levelno >= logging.WARNING] == ["WARNING"]
     office.store.failing.clear()
@@ -74,7 +74,7 @@ async def test_arrival_during_a_change_wins() -> None:
     await settle()
     office.links.arrived(share.id)
     office.store.gate.set()
-    with pytest.raises(ShareOverError):
+    with pytest.raises(ShareEndedError):
         await task
     await settle()
     assert office.audience.words == ["opened", "closed arrived"]

@@ -6,18 +6,15 @@ import asyncio
 
 import pytest
 
-from share.links import links
 from share.model.draft import Changes
+from share.model.limits import ShareLimits
 from tests.stored import Office, settle
 
 
 @pytest.mark.parametrize("what", ["arrival", "viewers", "change"])
-async def test_a_database_that_hangs_does_not_hold_up_the_end(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
-) -> None:
-    """After CLOSE_SECONDS it is given up, whatever waits for it, and what is lost is told in one line."""
-    monkeypatch.setattr(links, "CLOSE_SECONDS", 0.01)
-    office = Office()
+async def test_a_database_that_hangs_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture, what: str) -> None:
+    """After ``close_seconds`` it is given up, whatever waits for it, and what is lost is told in one line."""
+    office = Office(limits=ShareLimits(close_seconds=0.01))
     share = await office.share()
     office.store.gate.clear()
     change = None

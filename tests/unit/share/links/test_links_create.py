@@ -7,8 +7,8 @@ import hashlib
 
 import pytest
 
+from bridge.core.errors import StorageError
 from share.model.draft import TooManySharesError
-from share.model.errors import StorageError
 from share.model.limits import CODE_BYTES
 from tests.stored import NOW, Office, draft, settle
 
@@ -104,4 +104,4 @@ async def test_cancelled_and_failed_create_is_a_line_in_the_log(caplog: pytest.L
     office.store.gate.set()
     await settle()
     assert len(office.links) == 0
-    assert "a change failed whose maker has gone: StorageError" in caplog.text
+    assert "a change failed after its caller had gone: StorageError" in caplog.text

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from share.model.draft import Changes, ShareOverError
+from share.model.draft import Changes, ShareEndedError
+from share.model.limits import ARRIVALS_SECONDS
 from share.model.share import EndReason, Share, Status
 from tests.stored import NOW, FakeStore, Office, draft, settle
 
@@ -45,7 +46,7 @@ async def test_share_that_another_process_revoked_is_not_brought_back_by_a_chang
     ours, other = Office(store), Office(store)
     share, _ = await ours.links.create("ana", draft())
     await other.links.revoke(share)
-    with pytest.raises(ShareOverError):
+    with pytest.raises(ShareEndedError):
         await ours.links.change(share, Changes(label="back"))
     assert store.rows[share.id].status(NOW) is Status.REVOKED
     assert ours.links.find_open(share.id) is None
@@ -71,7 +72,9 @@ async def test_arrival_of_a_share_that_is_gone_from_the_database_is_not_tried_fo
     del store.rows[share.id]
     office.links.arrived(share.id)
     await settle()
-    assert office.links._behind.ended == {}
+    tried = office.store.calls.count("replace")
+    await office.pass_time(3 * ARRIVALS_SECONDS)
+    assert office.store.calls.count("replace") == tried == 1
 
 
 async def test_share_that_arrives_in_the_moment_of_its_opening_is_told_as_over() -> None:

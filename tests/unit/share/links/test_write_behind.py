@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from bridge.core.errors import StorageError
 from share.model.draft import Changes
-from share.model.errors import StorageError
 from share.model.limits import PURGE_SECONDS, VIEWERS_SECONDS
 from share.model.share import EndReason, Status
 from tests.stored import DAY, NOW, Office, settle

@@ -16,12 +16,13 @@ import pytest
 from sqlalchemy import Engine, event, insert
 from sqlalchemy.exc import IntegrityError
 
-from bridge.core.errors import StartError
-from bridge.storage import database, worker
-from share.model.errors import StorageError
-from share.store.store import Store
+from bridge.core.errors import StartError, StorageError
+from bridge.storage.limits import StorageLimits
+from bridge.storage.opening import open_database
+from share.store.migrations import SHARES
 from share.store.tables import shares, to_row
 from tests.share_rows import NOW, a_share
+from tests.share_store import StoredShares
 
 PAGE = 4096
 """SQLite's page, in bytes."""
@@ -34,9 +35,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[Store]:
+async def store(path: Path) -> AsyncIterator[StoredShares]:
     """A new one."""
-    store = Store(f"sqlite:///{path}")
+    store = StoredShares(f"sqlite:///{path}")
     await store.open()
     yield store
     await store.close()
@@ -55,9 +56,9 @@ def connections() -> Iterator[list[sqlite3.Connection]]:
     event.remove(Engine, "connect", connected)
 
 
-async def refused(url: str) -> str:
+async def refused(url: str, limits: StorageLimits = StorageLimits()) -> str:
     """What ``open`` says. One line; nothing is left open."""
-    store = Store(url)
+    store = StoredShares(url, limits)
     with pytest.raises(StartError) as caught:
         await store.open()
     text = str(caught.value)
@@ -69,11 +70,11 @@ async def refused(url: str) -> str:
 
 async def fill(path: Path, count: int = 50) -> None:
     """Make a sound database of several pages, and close it."""
-    store = Store(f"sqlite:///{path}")
+    # A file that is still open is not the one that the test will change.
+    store = StoredShares(f"sqlite:///{path}", StorageLimits(close_seconds=30.0))
     await store.open()
     for number in range(count):
         await store.insert(a_share(number, label="x" * 80))
-    store._worker._close_seconds = 30.0  # a file that is still open is not the one that the test will change
     await store.close()
 
 
@@ -93,14 +94,14 @@ def change(path: Path, edit: Callable[[bytes], bytes]) -> bytes:
 
 
 async def test_a_full_disk_refuses_and_the_next_write_after_it_works(
-    connections: list[sqlite3.Connection], store: Store, caplog: pytest.LogCaptureFixture
+    connections: list[sqlite3.Connection], store: StoredShares, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing of a refused write is there; reading goes on; one line says so, and one when it is over."""
     [connection] = connections
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")  # SQLite then answers as it does for ENOSPC
     huge = a_share(2, label="secret" * 10_000)
-    with caplog.at_level(logging.INFO, "share"):
+    with caplog.at_level(logging.INFO, "bridge"):
         for _ in range(2):
             with pytest.raises(StorageError, match="disk is full") as caught:
                 await store.insert(huge)
@@ -112,17 +113,13 @@ async def test_a_full_disk_refuses_and_the_next_write_after_it_works(
     assert await store.by_id(huge.id) == huge
     said = [record.getMessage().split(":")[0] for record in caplog.records]
     # A read in between worked, so each refusal is an episode of its own.
-    assert said == ["the share database fails", "the share database works again"] * 2
+    assert said == ["the database fails", "the database works again"] * 2
 
 
-async def test_a_lock_of_another_program_is_waited_for_beside_the_loop(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_lock_of_another_program_is_waited_for_beside_the_loop(path: Path) -> None:
     """The loop runs on while the store waits, and the write is done when the lock has gone."""
-    monkeypatch.setattr(database, "BUSY_SECONDS", 60.0)
-    store = Store(f"sqlite:///{path}")
+    store = StoredShares(f"sqlite:///{path}", StorageLimits(busy_seconds=60.0, answer_seconds=60.0))
     await store.open()
-    store._worker._answer_seconds = 60.0
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         writing = asyncio.create_task(store.insert(a_share()))
@@ -136,12 +133,12 @@ async def test_a_lock_of_another_program_is_waited_for_beside_the_loop(
 
 
 async def test_a_lock_of_another_program_is_told_in_time_and_harms_nothing(
-    path: Path, connections: list[sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
+    path: Path, connections: list[sqlite3.Connection]
 ) -> None:
-    """The refusal comes after BUSY_SECONDS; then all is as before."""
-    assert database.BUSY_SECONDS < worker.BEGIN_SECONDS < worker.ANSWER_SECONDS
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.4)
-    store = Store(f"sqlite:///{path}")
+    """The refusal comes after ``busy_seconds``; then all is as before."""
+    defaults = StorageLimits()
+    assert defaults.busy_seconds < defaults.begin_seconds < defaults.answer_seconds
+    store = StoredShares(f"sqlite:///{path}", StorageLimits(busy_seconds=0.4))
     await store.open()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -158,7 +155,9 @@ async def test_a_lock_of_another_program_is_told_in_time_and_harms_nothing(
     await store.close()
 
 
-async def test_a_file_that_turns_read_only_refuses_writes(connections: list[sqlite3.Connection], store: Store) -> None:
+async def test_a_file_that_turns_read_only_refuses_writes(
+    connections: list[sqlite3.Connection], store: StoredShares
+) -> None:
     """A write to what may only be read is refused, and works once it may be written."""
     [connection] = connections
     connection.execute("PRAGMA query_only = 1")  # answers as a file system that was mounted read-only
@@ -169,7 +168,7 @@ async def test_a_file_that_turns_read_only_refuses_writes(connections: list[sqli
     assert await store.by_id("id-0001") == a_share()
 
 
-async def test_a_write_survives_a_power_cut(connections: list[sqlite3.Connection], store: Store) -> None:
+async def test_a_write_survives_a_power_cut(connections: list[sqlite3.Connection], store: StoredShares) -> None:
     """Each commit is synced to the disk (FULL, 2) and the file is a WAL database: neither is SQLite's default."""
     [connection] = connections
     assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
@@ -178,7 +177,7 @@ async def test_a_write_survives_a_power_cut(connections: list[sqlite3.Connection
 
 def test_an_error_of_the_driver_holds_no_value(path: Path) -> None:
     """Should one ever reach a traceback, the row is not in it."""
-    engine = database.open_database(f"sqlite:///{path}")
+    engine = open_database(f"sqlite:///{path}", [SHARES], StorageLimits())
     row = to_row(a_share(label="hush"))
     with engine.begin() as connection:
         connection.execute(insert(shares), row)
@@ -188,7 +187,7 @@ def test_an_error_of_the_driver_holds_no_value(path: Path) -> None:
     engine.dispose()
 
 
-async def test_the_file_is_only_for_its_user(path: Path, store: Store) -> None:
+async def test_the_file_is_only_for_its_user(path: Path, store: StoredShares) -> None:
     """The database and the files that SQLite puts beside it have mode 0600."""
     await store.insert(a_share())
     files = sorted(path.parent.iterdir())
@@ -207,7 +206,7 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 async def test_a_folder_that_takes_no_file_is_told() -> None:
     """Where no file can be made, the text says what to do."""
     text = await refused("sqlite:////proc/shares.sqlite3")  # not even root makes a file there
-    assert text.startswith("the database /proc/shares.sqlite3 cannot be made")
+    assert text.startswith("the database /proc/shares.sqlite3 cannot be created")
     assert "let this user write to its folder" in text
 
 
@@ -258,13 +257,12 @@ async def test_a_database_of_a_newer_release_is_left_alone(path: Path) -> None:
     assert "made by a newer release of telemetry-bridge (9999)" in await refused(f"sqlite:///{path}")
 
 
-async def test_a_lock_at_the_start_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lock_at_the_start_is_told(path: Path) -> None:
     """Another program that keeps the file to itself is named as the cause."""
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
     await fill(path, 1)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert "another program holds its lock" in await refused(f"sqlite:///{path}")
+        assert "another program holds its lock" in await refused(f"sqlite:///{path}", StorageLimits(busy_seconds=0.05))
 
 
 async def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

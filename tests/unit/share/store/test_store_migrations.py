@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,15 +18,31 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from bridge.storage.database import open_database
+from bridge.storage.limits import StorageLimits
+from bridge.storage.migrations import Schema, configuration
+from bridge.storage.opening import open_database
 from share.store import migrations
-from share.store.migrations import configuration, upgrade
-from share.store.store import Store
+from share.store.migrations import SHARES
 from share.store.tables import metadata
 from tests.environment import environment
 from tests.share_rows import NOW, a_share
+from tests.share_store import StoredShares
 
 FIRST = "0001"
+FAILING_STEP = """revision, down_revision = "0002", "0001"
+
+def upgrade():
+    raise RuntimeError("power cut")
+"""
+
+
+def steps_up_to(revision: str, folder: Path) -> Path:
+    """``folder``, made, with the steps of the shares' tables until ``revision``."""
+    folder.mkdir()
+    for step in SHARES.steps.glob("step_*.py"):
+        if step.name.split("_")[1] <= revision:
+            shutil.copy(step, folder)
+    return folder
 
 
 def differences(connection: Connection) -> list[Any]:
@@ -41,7 +58,7 @@ def url(tmp_path: Path) -> str:
 
 def test_the_steps_lead_to_the_tables(url: str) -> None:
     """What the migrations make is what ``tables`` says, without a difference in either direction."""
-    engine = open_database(url)
+    engine = open_database(url, [SHARES], StorageLimits())
     with engine.connect() as connection:
         assert differences(connection) == []
         connection.exec_driver_sql("DROP INDEX ix_shares_ends_at")
@@ -51,9 +68,9 @@ def test_the_steps_lead_to_the_tables(url: str) -> None:
 
 def test_the_steps_are_one_line(url: str) -> None:
     """One first step, one newest, each after one other: two branches could not both be taken."""
-    engine = open_database(url)
+    engine = open_database(url, [SHARES], StorageLimits())
     with engine.connect() as connection:
-        script = ScriptDirectory.from_config(configuration(connection))
+        script = ScriptDirectory.from_config(configuration(connection, SHARES))
         assert script.get_bases() == [FIRST]
         assert len(script.get_heads()) == 1
         assert not any(step.is_merge_point or step.is_branch_point for step in script.walk_revisions())
@@ -61,11 +78,10 @@ def test_the_steps_are_one_line(url: str) -> None:
     engine.dispose()
 
 
-async def test_a_database_of_the_first_release_is_brought_up_to_date(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_database_of_the_first_release_is_brought_up_to_date(url: str, tmp_path: Path) -> None:
     """A share that the first form of the tables kept is there, unchanged, in the newest."""
-    with monkeypatch.context() as patched:
-        patched.setattr("bridge.storage.database.upgrade", lambda connection: upgrade(connection, FIRST))
-        open_database(url).dispose()
+    first = Schema(steps_up_to(FIRST, tmp_path / "steps"), SHARES.version_table)
+    open_database(url, [first], StorageLimits()).dispose()
     path = url.removeprefix("sqlite:///")
     row = {
         "id": "id-0001", "code_hash": f"{1:064x}", "owner": "ana", "label": "", "created_at": NOW - 10,
@@ -76,30 +92,26 @@ async def test_a_database_of_the_first_release_is_brought_up_to_date(url: str, m
     with closing(sqlite3.connect(path)) as other:
         other.execute(f"INSERT INTO shares ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
         other.commit()
-    store = Store(url)
+    store = StoredShares(url)
     await store.open()
     assert await store.load_open(NOW) == [a_share()]
     await store.close()
 
 
-async def test_a_step_that_fails_leaves_everything_as_it_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_step_that_fails_leaves_everything_as_it_was(url: str, tmp_path: Path) -> None:
     """All steps or none: tables and version belong to one transaction, on SQLite too."""
-
-    def fails(connection: Connection) -> None:
-        upgrade(connection)
-        raise RuntimeError("power cut")
-
-    monkeypatch.setattr("bridge.storage.database.upgrade", fails)
+    steps = steps_up_to(FIRST, tmp_path / "steps")
+    (steps / "step_0002_fails.py").write_text(FAILING_STEP)
     with pytest.raises(RuntimeError, match="power cut"):
-        open_database(url)
+        open_database(url, [Schema(steps, SHARES.version_table)], StorageLimits())
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
         assert other.execute("SELECT name FROM sqlite_master").fetchall() == []
 
 
-async def test_stores_that_start_together_do_not_collide(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stores_that_start_together_do_not_collide(url: str) -> None:
     """One of them migrates, the others find it done."""
-    monkeypatch.setattr("bridge.storage.database.BUSY_SECONDS", 30.0)  # a slow disk may take longer than a start waits
-    stores = [Store(url) for _ in range(4)]
+    limits = StorageLimits(busy_seconds=30.0)  # a slow disk may take longer than a start waits
+    stores = [StoredShares(url, limits) for _ in range(4)]
     await asyncio.gather(*(store.open() for store in stores))
     await stores[0].insert(a_share())
     assert await stores[3].by_id("id-0001") == a_share()
@@ -114,7 +126,7 @@ def test_alembic_leaves_the_log_and_the_terminal_alone(
     root = logging.getLogger()
     before = (list(root.handlers), root.level, logging.getLogger("share").level, logging.root.manager.disable)
     with caplog.at_level(logging.DEBUG):
-        open_database(url).dispose()
+        open_database(url, [SHARES], StorageLimits()).dispose()
     assert caplog.records == []
     assert capfd.readouterr() == ("", "")
     assert before == (list(root.handlers), root.level, logging.getLogger("share").level, logging.root.manager.disable)
@@ -124,9 +136,11 @@ def test_the_steps_are_found_from_any_folder(tmp_path: Path) -> None:
     """An installed bridge, started anywhere, opens a new database; Alembic is imported no earlier than that."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from bridge.storage.database import open_database\n"
+        "from bridge.storage.limits import StorageLimits\n"
+        "from bridge.storage.opening import open_database\n"
+        "from share.store.migrations import SHARES\n"
         "assert not any(name.split('.')[0] == 'alembic' for name in sys.modules)\n"
-        "open_database('sqlite:///new.sqlite3').dispose()\n"
+        "open_database('sqlite:///new.sqlite3', [SHARES], StorageLimits()).dispose()\n"
     )
     project = Path(migrations.__file__).parents[3]
     subprocess.run(

@@ -12,18 +12,18 @@ from typing import cast
 import pytest
 from hypothesis import given, settings
 
-from share.model.errors import StorageError
+from bridge.core.errors import StorageError
 from share.model.share import Share
-from share.store.store import Store
 from tests.share_rows import NOW, a_share, shares
+from tests.share_store import StoredShares
 from tests.stored import FakeStore, Office
 
 
 @pytest.fixture(scope="module")
-def runner_and_store() -> Iterator[tuple[asyncio.Runner, Store]]:
+def runner_and_store() -> Iterator[tuple[asyncio.Runner, StoredShares]]:
     """A loop and a store of its own, for all examples."""
     with asyncio.Runner() as runner:
-        store = Store("sqlite://")
+        store = StoredShares("sqlite://")
         runner.run(store.open())
         yield runner, store
         runner.run(store.close())
@@ -31,7 +31,7 @@ def runner_and_store() -> Iterator[tuple[asyncio.Runner, Store]]:
 
 @given(share=shares)
 @settings(deadline=None, max_examples=100)
-def test_every_share_comes_back_as_it_was(runner_and_store: tuple[asyncio.Runner, Store], share: Share) -> None:
+def test_every_share_comes_back_as_it_was(runner_and_store: tuple[asyncio.Runner, StoredShares], share: Share) -> None:
     """Every text, time, number and choice is the same after the database, to the last bit."""
     runner, store = runner_and_store
 
@@ -49,7 +49,7 @@ def test_every_share_comes_back_as_it_was(runner_and_store: tuple[asyncio.Runner
 async def test_a_row_of_a_newer_release_is_refused(tmp_path: Path, details: str) -> None:
     """A grant that cannot be read whole is not served with what was understood of it; the error names the share."""
     path = tmp_path / "shares.sqlite3"
-    store = Store(f"sqlite:///{path}")
+    store = StoredShares(f"sqlite:///{path}")
     await store.open()
     await store.insert(a_share())
     with sqlite3.connect(path) as other:
@@ -65,7 +65,7 @@ async def test_a_row_of_a_newer_release_is_refused(tmp_path: Path, details: str)
 async def test_a_row_that_is_passed_over_does_not_end_the_list(tmp_path: Path, bad: int) -> None:
     """Wherever in a page it stands, also as the one more that tells whether there is another page."""
     path = tmp_path / "shares.sqlite3"
-    store = Store(f"sqlite:///{path}")
+    store = StoredShares(f"sqlite:///{path}")
     await store.open()
     for number in range(6):
         await store.insert(replace(a_share(), id=f"p{number}", code_hash=f"h{number}", created_at=NOW + number))

@@ -6,19 +6,18 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bridge.core.telemetry import Kind, Position, Telemetry
+from bridge.core.telemetry import Telemetry
 from bridge.fanout.broker import Broker
 from bridge.fanout.history import LastKnown
-from bridge.fanout.outbox import OutboxLimits, Policy
 from bridge.fanout.subscription import Subscription
-from bridge.ingest.decoding.position import PositionReader
 from share.model.grant import FIELDS, Grant
 from share.stream.channel import Channel
-from tests.fakes import Owner, Timers, Transport
+from tests.fakes import Loop, Timers, Transport, subscribe
+from tests.telemetry import decoded
+from tests.unit.fanout.brokers import things
 
 NOW = 1_900_000_000.0
 """Wall-clock time at which every case begins."""
-POINTERS = ("/lat", "/latitude", "/data/LAT")
 ONE = (("A", "Van 1"),)
 TWO = (("A", "Van 1"), ("B", "Van 2"))
 
@@ -28,25 +27,29 @@ def fix(device_id: str, lat: float, time: float | None = None, *, retained: bool
     data: dict[str, object] = {"lat": lat, "lon": 10.0, **more}
     if time is not None:
         data["time"] = NOW + time
-    return Telemetry(device_id, Kind.POSITION, json.dumps(data).encode(), retained)
+    return decoded(data, device_id, retained=retained)
+
+
+def network_made(lat: float, time: float) -> Telemetry:
+    """Where ChirpStack takes A to be; ``time`` is seconds since NOW."""
+    location = {"latitude": lat, "longitude": 10.0}
+    return decoded({"time": NOW + time, "deviceInfo": {"devEui": "A"}, "location": location})
 
 
 class Case:
-    """A hub of little more than a broker. Wall clock and loop go together unless ``skew`` is changed."""
+    """A broker and a loop for channels. Wall clock and loop go together unless ``skew`` is changed."""
 
     def __init__(self) -> None:
         self.timers = Timers()
+        self.loop = Loop()
         self.skew = 0.0
         self.before_turn: Callable[[], None] = lambda: None
         self.arrivals = 0
-        self.reads: list[bytes] = []
         self.history = LastKnown()
         self.broker = Broker(
-            self.history, "k", clock=self.clock, monotonic=self.monotonic, call_later=self.timers,
+            self.history, clock=self.clock, monotonic=self.monotonic, call_soon=self.loop.call_soon,
             before_turn=self._turn,
         )  # fmt: skip
-        self.call_later = self.timers
-        self._read = PositionReader(POINTERS).read
 
     def _turn(self) -> None:
         self.before_turn()
@@ -57,40 +60,46 @@ class Case:
     def monotonic(self) -> float:
         return self.timers.now
 
-    def read(self, payload: bytes) -> Position | None:
-        """Reads, and notes that it was asked."""
-        self.reads.append(payload)
-        return self._read(payload)
-
     def channel(self, grant: Grant) -> Channel:
-        """An attached channel."""
-        made = Channel(
-            grant, self.read, call_later=self.timers, deliver=self.broker.deliver, on_arrival=self._arrived
-        )  # fmt: skip
-        self.broker.attach(made)
+        """A channel that the broker keeps."""
+        made = Channel(grant, call_later=self.timers, turn=self.broker.render, on_arrival=self._arrived)
+        self.broker.keep(made.selection)
         return made
 
     def open(self, aliases: tuple[tuple[str, str], ...] = ONE, **terms: Any) -> Channel:
         """The same, for a grant of all fields."""
         return self.channel(Grant(**{"aliases": aliases, "fields": frozenset(FIELDS), **terms}))
 
-    def viewer(self, channel: Channel, buffered: int = 0) -> Transport:
-        """One more who watches, as a public stream begins."""
-        transport = Transport(buffered)
-        self.join(channel, transport)
-        return transport
+    def viewer(self, channel: Channel, *, full: bool = False) -> Transport:
+        """One more who watches, as a public stream begins; one whose socket is ``full`` takes nothing yet."""
+        return self.join(channel, full=full)[1]
 
-    def join(self, channel: Channel, transport: Transport) -> Subscription:
-        limits = OutboxLimits(100, 10**6, Policy.LATEST)
-        subscription = Subscription(transport, limits, Owner(), self.broker.tally)
-        self.broker.join(subscription, channel)
-        channel.show(subscription)
+    def join(self, channel: Channel, *, full: bool = False) -> tuple[Subscription, Transport]:
+        """The same, with its subscription."""
+        subscription, transport = subscribe(self.broker)
+        if full:
+            transport.fill()
+        channel.watched = True
+        self.broker.select(subscription, channel.selection)
+        subscription.show(channel.known())
         self.broker.pump(subscription)
-        return subscription
+        self.loop.run()
+        return subscription, transport
+
+    def read(self, transport: Transport) -> None:
+        """A viewer reads all that waits for it."""
+        transport.drain()
+        self.loop.run()
 
     def publish(self, *messages: Telemetry) -> None:
         """One turn."""
         self.broker.publish(messages)
+
+    @property
+    def things(self) -> tuple[int, int, int, int, int]:
+        """What the broker has now."""
+        self.timers.now += 1.0  # devices are counted anew
+        return things(self.broker)
 
     def _arrived(self) -> None:
         self.arrivals += 1

@@ -1,17 +1,14 @@
-"""All rooms of a hub, and who watches in them."""
+"""All rooms of a process, and who watches in them."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from bridge.fanout.outbox import OutboxLimits, Policy
-from bridge.fanout.subscription import Subscription
 from bridge.protocol.closing import CloseReason
-from bridge.stream.hub import Hub
 from share.model.grant import Grant
 from share.model.share import Share
-from share.stream.rooms import Room, Rooms
-from tests.fakes import Owner, Transport, events_in
+from share.stream.rooms import MAX_ROOMS_ELSEWHERE, Room, Rooms
+from tests.fakes import events_in
 from tests.unit.share.stream.channels import NOW, ONE, Case
 
 
@@ -22,14 +19,10 @@ class Watcher:
         self.house = house
         self.room = room
         self.forgets = forgets
-        self.transport = Transport()
         self.told = 0
         self.ends: list[tuple[dict[str, Any], CloseReason]] = []
-        self.subscription = Subscription(self.transport, OutboxLimits(9, 10**6, Policy.LATEST), Owner())
         house.rooms.enter(room, self)
-        house.broker.join(self.subscription, room.channel)
-        room.channel.show(self.subscription)
-        house.broker.pump(self.subscription)
+        self.subscription, self.transport = house.join(room.channel)
 
     def tell_share(self) -> None:
         self.told += 1
@@ -46,11 +39,14 @@ class Watcher:
 
 
 class House(Case):
-    """All rooms of a hub."""
+    """All rooms of a process."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_elsewhere: int = MAX_ROOMS_ELSEWHERE) -> None:
         super().__init__()
-        self.rooms = Rooms(cast(Hub, self), self.read)
+        self.rooms = Rooms(
+            self.broker, self.history, clock=self.clock, monotonic=self.monotonic, call_later=self.timers,
+            max_elsewhere=max_elsewhere,
+        )  # fmt: skip
         self.told: list[str] = []
         self.rooms.arrivals = self
 

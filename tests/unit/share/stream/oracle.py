@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from bridge.core.limits import FUTURE_SECONDS
 from share.model.grant import Grant
-from share.stream.channel import FUTURE_SECONDS
 from tests.unit.share.stream.payloads import Truth
 
 

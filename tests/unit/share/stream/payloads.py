@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
-POINTERS = ("/data/LAT", "/position/latitude", "/location/latitude", "/position.latitude", "/lat", "/latitude")
 MARK = "lEaK"
 """Stands in every string that is not to be seen."""
 MARK_NUMBER = 7312345678
@@ -45,7 +44,7 @@ def _iso(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
 
 
-def _seed(t: Truth) -> Document:
+def _envelope(t: Truth) -> Document:
     v = t.values
     data = {
         "LAT": t.lat, "LON": str(t.lon), "SPEED": v["speed_kmh"], "HEADING": v["heading_deg"],
@@ -145,7 +144,7 @@ def _pointed(t: Truth) -> Document:
 
 _ALL = frozenset({"speed_kmh", "heading_deg", "altitude_m", "accuracy_m", "time"})
 _MAKERS: tuple[tuple[Callable[[Truth], Document], frozenset[str]], ...] = (
-    (_seed, _ALL),
+    (_envelope, _ALL),
     (_traccar, _ALL),
     (_owntracks, _ALL),
     (_pointed, _ALL),

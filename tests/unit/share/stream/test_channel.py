@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.core.telemetry import Kind, Position, Telemetry
-from share.stream.channel import FUTURE_SECONDS
+from bridge.core.limits import FUTURE_SECONDS
+from bridge.core.telemetry import Kind, Position
 from share.stream.projection import Projection, project
 from tests.fakes import event
-from tests.unit.share.stream.channels import NOW, TWO, Case, fix, lasts, lats, shown
+from tests.telemetry import decoded
+from tests.unit.share.stream.channels import NOW, TWO, Case, fix, lasts, lats, network_made, shown
 
 # --- projection ---------------------------------------------------------------------------------------------------
 
 
-def test_message_is_read_and_projected_once_however_many_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_is_projected_once_however_many_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred viewers cost one projection, and get the very same bytes."""
     projected: list[Position] = []
 
@@ -26,7 +27,7 @@ def test_message_is_read_and_projected_once_however_many_watch(monkeypatch: pyte
     channel = case.open()
     viewers = [case.viewer(channel) for _ in range(100)]
     case.publish(fix("A", 1.0, 0), fix("B", 2.0, 0), fix("A", 3.0, 0))
-    assert len(projected) == len(case.reads) == 2
+    assert len(projected) == 2
     assert len({viewer.data for viewer in viewers}) == 1
     assert {viewer.writes for viewer in viewers} == {1}
     assert lats(viewers[0]) == [1.0, 3.0]
@@ -69,17 +70,29 @@ def test_what_has_no_position_is_not_shown() -> None:
     case = Case()
     channel = case.open()
     viewer = case.viewer(channel)
-    case.publish(event("A", '{"battery": 3}'), event("A", "[]"), Telemetry("A", Kind.POSITION, b"{"), fix("B", 1.0))
-    assert (viewer.writes, channel.written, lasts(channel)) == (0, 0, [None])
+    case.publish(event("A", '{"battery": 3}'), event("A", "[]"), decoded(b"{}"), fix("B", 1.0))
+    assert (viewer.writes, case.broker.tally.delivered, lasts(channel)) == (0, 0, [None])
 
 
-def test_position_counts_whatever_kind_its_message_has() -> None:
-    """A format that no configured pointer knows comes as an event, and is a position all the same."""
+def test_what_a_network_says_is_shown_until_the_device_says_where_it_is() -> None:
+    """Nothing better is known before; from then on it counts no more, however new it is."""
     case = Case()
     channel = case.open()
     viewer = case.viewer(channel)
-    case.publish(event("A", '{"lat": 5, "lon": 6}'))
-    assert lats(viewer) == [5.0]
+    case.publish(network_made(1.0, -2), network_made(2.0, -1))
+    assert lats(viewer) == [1.0, 2.0]
+    case.publish(fix("A", 3.0, -10), network_made(4.0, 0), fix("A", 5.0, -11))
+    assert lats(viewer) == [3.0]
+    assert lasts(channel) == [3.0]
+
+
+def test_share_made_now_shows_what_a_network_says_where_nothing_better_is_known() -> None:
+    """The last-known values of a device are its fix and its last other message, which may be of that kind."""
+    case = Case()
+    case.publish(network_made(1.0, -2), network_made(9.0, -1))
+    assert [one.message.position.lat for one in case.history.of("A") if one.message.position] == [9.0]
+    case.publish(fix("A", 3.0, -10))
+    assert [one.message.kind for one in case.history.of("A")] == [Kind.EVENT, Kind.POSITION]
 
 
 # --- the start ----------------------------------------------------------------------------------------------------

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from bridge.core.limits import CHUNK_BYTES, LOW_WATER_BYTES
-from bridge.core.telemetry import Position
+from bridge.core.telemetry import Fix, Position, Telemetry
 from share.model.grant import Destination
 from tests.unit.share.stream.channels import TWO, Case, fix, lats, shown
 
@@ -112,13 +111,12 @@ def test_frames_that_wait_for_a_slow_viewer_keep_the_alias_that_they_were_made_w
     case = Case()
     channel = case.open()
     viewer = case.viewer(channel)
-    viewer.buffered = CHUNK_BYTES
+    viewer.fill()
     case.publish(fix("A", 1.0))
     case.publish(fix("A", 2.0))
     channel.rename({"A": "Bus"})
     case.publish(fix("A", 3.0))
-    viewer.buffered = 0
-    case.timers.advance(1.0)
+    case.read(viewer)
     gap, *messages = viewer.events()
     assert gap["data"]["devices"] == {"Van 1": 1}
     assert [(one["alias"], one["data"]["lat"]) for one in messages] == [("Van 1", 2.0), ("Bus", 3.0)]
@@ -147,36 +145,34 @@ def test_loss_is_told_under_the_new_alias() -> None:
     """From the change on."""
     case = Case()
     channel = case.open()
-    viewer = case.viewer(channel, LOW_WATER_BYTES + 1)
+    viewer = case.viewer(channel, full=True)
     channel.rename({"A": "Bus"})
     case.broker.lost({"A": 2}, 0)
-    viewer.buffered = 0
-    case.timers.advance(1.0)
+    case.read(viewer)
     assert [one["data"]["devices"] for one in viewer.events()] == [{"Bus": 2}]
 
 
 # --- a bug --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 10.0])
-def test_bug_in_one_channel_costs_the_others_nothing_and_itself_one_turn(
-    delay_s: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The error is raised when all others have their frames; the next turn is as if nothing had been."""
-    case = Case()
-    broken, sound = case.open(delay_s=delay_s), case.open((("A", "Bus"),))
-    viewers = case.viewer(broken), case.viewer(sound)
+class BrokenDetails:
+    """A bug in what reads the rest of a position."""
 
-    def fail(_payload: bytes) -> Position | None:
+    def position(self, payload: bytes, fix: Fix) -> Position:
         raise ZeroDivisionError
 
-    right = broken._read
-    broken._read = fail
+
+@pytest.mark.parametrize("delay_s", [0.0, 10.0])
+def test_bug_in_one_channel_costs_the_others_nothing_and_itself_one_turn(delay_s: float) -> None:
+    """The error is raised when all others have their frames; the next turn is as if nothing had been."""
+    case = Case()
+    broken, sound = case.open(TWO, delay_s=delay_s), case.open((("A", "Bus"),))
+    viewers = case.viewer(broken), case.viewer(sound)
+
     with pytest.raises(ZeroDivisionError):
-        case.publish(fix("A", 1.0))
+        case.publish(Telemetry("B", b"{}", fix=Fix(1.0, 2.0), details=BrokenDetails()), fix("A", 1.0))
     assert [lats(viewer) for viewer in viewers] == [[], [1.0]]
     assert case.broker.tally.delivered == 1
-    broken._read = right
     case.publish(fix("A", 2.0))
     case.timers.advance(delay_s)
     assert [lats(viewer) for viewer in viewers] == [[2.0], [2.0]]

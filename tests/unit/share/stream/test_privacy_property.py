@@ -7,35 +7,33 @@ received long enough ago. What the grant makes of it is worked out here once mor
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections import Counter
 from dataclasses import replace
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
-from bridge.core.telemetry import Kind, Telemetry
-from bridge.fanout.outbox import OutboxLimits, Policy
-from bridge.fanout.subscription import Subscription
-from bridge.ingest.decoding.position import PositionReader
+from bridge.core.errors import PayloadError
+from bridge.fanout.outbox import Policy
 from bridge.protocol.closing import CloseReason
 from bridge.protocol.frames import event_frame
-from bridge.stream.hub import Hub
 from share.model.grant import FIELDS, Destination, Grant
 from share.model.share import EndReason, Share
 from share.stream.public_json import share_answer, share_data
 from share.stream.rooms import Room, Rooms
-from tests.fakes import Owner, Transport, events_in
+from tests.fakes import Transport, events_in, subscribe
+from tests.telemetry import decoded
 from tests.unit.share.stream.channels import NOW, Case
 from tests.unit.share.stream.oracle import Sent, shows
-from tests.unit.share.stream.payloads import MARK, MARK_NUMBER, POINTERS, no_position, payload, truth
+from tests.unit.share.stream.payloads import MARK, MARK_NUMBER, no_position, payload, truth
 
 EXAMPLES = 2000
 SECRET = "tracker-sekret"
 """Stands in every device id."""
-READ = PositionReader(POINTERS).read
 MESSAGE_ID = re.compile(r"[0-9a-f]{6}-[1-9][0-9]*")
 
 
@@ -46,17 +44,21 @@ class Watcher(Transport):
         super().__init__()
         self.play = play
         self.room = room
+        self.ended = False
         self.written: list[tuple[float, bytes]] = []
-        limits = OutboxLimits(play.rng.choice([2, 100]), 10**6, play.rng.choice(list(Policy)))
-        self.subscription = Subscription(self, limits, Owner(), play.case.broker.tally)
-        room.viewers.add(self)
+        broker = play.case.broker
+        messages, policy = play.rng.choice([2, 100]), play.rng.choice(list(Policy))
+        self.subscription, _ = subscribe(broker, policy, messages, transport=self)
+        play.rooms.enter(room, self)
         self.write(event_frame("hello", {"share": share_data(room, NOW)}))
-        play.case.broker.join(self.subscription, room.channel)
-        room.channel.show(self.subscription)
-        self.buffered = play.rng.choice([0, 0, 0, 20_000, 60_000])
-        play.case.broker.pump(self.subscription)
+        broker.select(self.subscription, room.channel.selection)
+        self.subscription.show(room.channel.known())
+        if play.rng.random() < 0.4:
+            self.fill()
+        broker.pump(self.subscription)
 
     def write(self, data: bytes) -> None:
+        assert not self.ended, "written after the end"
         super().write(data)
         self.written.append((self.play.case.timers.now, data))
 
@@ -67,7 +69,7 @@ class Watcher(Transport):
         self.play.case.broker.forget(self.subscription)
         for frame in frames:
             self.write(frame)
-        self.closing = True
+        self.ended = True
 
 
 class Play:
@@ -76,7 +78,10 @@ class Play:
     def __init__(self, seed: int) -> None:
         rng = self.rng = Random(seed)
         self.case = Case()
-        self.rooms = Rooms(cast(Hub, self.case), READ)
+        case = self.case
+        self.rooms = Rooms(
+            case.broker, case.history, clock=case.clock, monotonic=case.monotonic, call_later=case.timers
+        )
         case_of = rng.choice([str.upper, str.lower, str.title])
         self.device_ids = [case_of(f"{SECRET}-{rng.getrandbits(48):012x}-{n}é") for n in range(4)]
         self.names: dict[str, str] = {}
@@ -160,7 +165,8 @@ class Play:
                 time = rng.choice([None, round(case.clock() - age, 3)])
                 data, told = payload(rng, device_id, truth(rng, time))
                 self.sent.append(Sent(device_id, told, case.clock(), case.timers.now, retained))
-            batch.append(Telemetry(device_id, rng.choice(list(Kind)), data, retained))
+            with contextlib.suppress(PayloadError):  # what is no JSON is refused
+                batch.append(decoded(data, device_id, retained=retained))
         case.broker.publish(batch)
 
     def wait(self) -> None:
@@ -188,8 +194,8 @@ class Play:
     def read_on(self) -> None:
         """Every peer has read what was written."""
         for watcher in self.watchers:
-            watcher.buffered = 0
-        self.case.timers.advance(0.2)
+            watcher.drain()
+        self.case.loop.run()
 
     def init(self) -> None:
         for room in self.open:

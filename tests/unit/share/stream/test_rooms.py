@@ -8,17 +8,15 @@ from typing import Any
 import orjson
 import pytest
 
-from bridge.core.limits import CHUNK_BYTES
-from bridge.fanout.outbox import OutboxLimits, Policy
+from bridge.fanout.rendering import PayloadRenderer, Selection
 from bridge.fanout.subscription import Subscription
 from bridge.protocol.closing import CloseReason
 from share.model.grant import Destination, Grant
 from share.model.share import EndReason, Share
-from share.stream import rooms as rooms_module
 from share.stream.public_json import share_answer, share_data
 from share.stream.rooms import LINGER_SECONDS
-from tests.fakes import Owner, Transport
-from tests.unit.fanout.test_broker import maps
+from tests.fakes import Transport, subscribe
+from tests.unit.fanout.brokers import NOTHING
 from tests.unit.share.stream.channels import NOW, ONE, TWO, fix, lats
 from tests.unit.share.stream.houses import House, Watcher
 
@@ -37,7 +35,7 @@ def test_room_of_a_share_is_there_from_its_opening_to_its_end() -> None:
     house.rooms.closed(share, None)
     house.rooms.closed(share, None)
     assert (house.rooms.get("s1"), len(house.rooms), house.rooms.viewers("s1")) == (None, 0, 0)
-    assert maps(house.broker) == {}
+    assert house.things == NOTHING
 
 
 def test_room_of_a_foreign_token_is_there_while_it_is_watched_and_a_while_after() -> None:
@@ -56,7 +54,7 @@ def test_room_of_a_foreign_token_is_there_while_it_is_watched_and_a_while_after(
     third.leave()
     house.timers.advance(LINGER_SECONDS)
     assert len(house.rooms) == 0
-    assert maps(house.broker) == {}
+    assert house.things == NOTHING
     assert house.elsewhere(Grant(ONE, trail=9)) is not first.room
 
 
@@ -73,10 +71,9 @@ def test_empty_room_of_a_delayed_foreign_token_stays_as_long_as_its_delay() -> N
     assert lats(back.transport) == [1.0]
 
 
-def test_rooms_of_foreign_tokens_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rooms_of_foreign_tokens_are_bounded() -> None:
     """The empty one that was opened first makes place; when all are watched there is no room for another grant."""
-    monkeypatch.setattr(rooms_module, "MAX_ROOMS_ELSEWHERE", 2)
-    house = House()
+    house = House(max_elsewhere=2)
     first, second = (Watcher(house, house.elsewhere(Grant(ONE, trail=trail))) for trail in (1, 2))
     assert house.rooms.of_grant(Grant(ONE, trail=3)) is None
     second.leave()
@@ -144,7 +141,7 @@ def test_end_of_a_share_ends_every_stream(
     house = House()
     share, room = house.share(delay_s=5.0)
     watchers = [Watcher(house, room) for _ in range(3)]
-    watchers[1].transport.buffered = CHUNK_BYTES
+    watchers[1].transport.fill()
     house.publish(fix("A", 1.0, 0))
     over = share if reason is None else replace(share, ended_at=NOW + 2, end_reason=reason)
     house.rooms.closed(over, reason)
@@ -154,7 +151,7 @@ def test_end_of_a_share_ends_every_stream(
     assert [one.transport.writes for one in watchers] == [0, 0, 0]
     for one in watchers:
         one.leave()
-    assert maps(house.broker) == {}
+    assert house.things == NOTHING
 
 
 def test_one_who_leaves_while_the_share_ends_is_no_trouble() -> None:
@@ -178,14 +175,13 @@ def test_one_who_leaves_while_the_share_ends_is_no_trouble() -> None:
     house.publish(fix("A", 2.0))
     assert operator.sent == 2
     house.broker.forget(operator)
-    assert (maps(house.broker), room.viewers) == ({}, set())
+    assert (house.things, room.viewers) == (NOTHING, set())
 
 
 def member_of_the_fleet(house: House) -> tuple[Subscription, Transport]:
     """An operator who has selected the same device."""
-    transport = Transport()
-    subscription = Subscription(transport, OutboxLimits(9, 10**6, Policy.LATEST), Owner())
-    house.broker.select(subscription, frozenset({"A"}))
+    subscription, transport = subscribe(house.broker)
+    house.broker.select(subscription, Selection(frozenset({"A"}), PayloadRenderer("k")))
     return subscription, transport
 
 
@@ -207,7 +203,7 @@ def test_socket_that_fails_at_the_end_does_not_keep_the_others_watching(caplog: 
     assert tried == [CloseReason.REVOKED] * 5
     house.publish(fix("A", 1.0))
     assert [one.transport.writes for one in watchers] == [0] * 5
-    assert (len(house.rooms), maps(house.broker)) == (0, {})
+    assert (len(house.rooms), house.things) == (0, NOTHING)
 
 
 @pytest.mark.parametrize("is_stored", [True, False])
@@ -239,4 +235,4 @@ def test_share_that_is_over_as_it_opens_leaves_nothing() -> None:
 
     house.before_turn = enforce
     house.rooms.opened(share)
-    assert (len(house.rooms), maps(house.broker), house.timers.due) == (0, {}, [])
+    assert (len(house.rooms), house.things, house.timers.due) == (0, NOTHING, [])

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.core.times import timestamp
 from tests.fakes import event
-from tests.unit.share.stream.channels import NOW, fix, lasts, lats
+from tests.unit.share.stream.channels import NOW, fix, lasts, lats, network_made
 from tests.unit.share.stream.houses import House, Watcher
 
 
@@ -63,10 +63,10 @@ def test_clock_that_was_wrong_when_it_was_received_changes_nothing(skew: float) 
         assert orjson.loads(body or b"")["time"] == timestamp(NOW + skew + 5.0)
 
 
-def test_what_is_known_is_a_position_whatever_its_kind_and_waits_for_the_delay() -> None:
+def test_what_is_known_is_shown_whoever_says_so_and_waits_for_the_delay() -> None:
     """Counted from when it was received; what has waited long enough is there at once."""
     house = House()
-    house.publish(event("A", '{"lat": 5, "lon": 6, "time": 1900000000}'), event("B", "{}"))
+    house.publish(fix("B", 1.0, 0), network_made(5.0, 0), event("B", "{}"))
     house.timers.advance(4.0)
     _, room = house.share(delay_s=10.0)
     house.timers.advance(5.9)

@@ -144,7 +144,7 @@ def test_what_is_no_token_of_ours_is_refused(name: str, monkeypatch: pytest.Monk
     token, detail = FOREIGN[name]
     assert detail_of(token) == detail
     if detail != "no key opens it":
-        monkeypatch.setattr("bridge.access.paseto._decode", lambda *_: pytest.fail("crypto was asked"))
+        monkeypatch.setattr("pyseto.decode", lambda *_: pytest.fail("crypto was asked"))
         assert detail_of(token) == detail
 
 

@@ -156,7 +156,7 @@ def test_key_that_is_no_share_key_stops_the_start_and_is_not_quoted(key: str, be
 
 def test_key_twice_stops_the_start() -> None:
     """A slip in a rotation is said."""
-    assert "key number 2 is there twice" in problems(share_keys=f"{KEY},{KEY}")
+    assert "key number 2 is given twice" in problems(share_keys=f"{KEY},{KEY}")
 
 
 def test_share_keys_make_the_ring_in_their_order() -> None:
