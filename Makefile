@@ -28,7 +28,7 @@ test: $(STAMPS)/dev check parts ## fresh machine to tested: what the tests need,
 	$(if $(ARGS),,$(PYTEST) --numprocesses 3 --dist loadfile tests/real)
 
 # Property tests are most of the time that unit tests take.
-fast: $(STAMPS)/dev ## the unit tests but for the property tests: half a minute
+fast: $(STAMPS)/dev ## the unit tests but for the property tests: half a minute on two free cores
 	$(PYTEST) --numprocesses 2 --dist loadfile -m "not hypothesis" tests/unit $(ARGS)
 
 check: $(STAMPS)/dev ## style, types and layers
