@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bridge.core.limits import FUTURE_SECONDS
-from bridge.core.telemetry import Kind, Position
-from share.stream.projection import Projection, project
+from bridge.core.telemetry import Kind
+from share.stream.projection import project
 from tests.fakes import event
 from tests.telemetry import decoded
 from tests.unit.share.stream.channels import NOW, TWO, Case, fix, lasts, lats, network_made, shown
@@ -14,20 +14,15 @@ from tests.unit.share.stream.channels import NOW, TWO, Case, fix, lasts, lats, n
 # --- projection ---------------------------------------------------------------------------------------------------
 
 
-def test_message_is_projected_once_however_many_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_is_projected_once_however_many_watch() -> None:
     """A hundred viewers cost one projection, and get the very same bytes."""
-    projected: list[Position] = []
-
-    def counting(position: Position, fields: frozenset[str], precision_m: float) -> Projection:
-        projected.append(position)
-        return project(position, fields, precision_m)
-
-    monkeypatch.setattr("share.stream.channel.project", counting)
     case = Case()
     channel = case.open()
     viewers = [case.viewer(channel) for _ in range(100)]
+    before = project.cache_info()
     case.publish(fix("A", 1.0, 0), fix("B", 2.0, 0), fix("A", 3.0, 0))
-    assert len(projected) == 2
+    after = project.cache_info()
+    assert after.hits + after.misses - before.hits - before.misses == 2
     assert len({viewer.data for viewer in viewers}) == 1
     assert {viewer.writes for viewer in viewers} == {1}
     assert lats(viewers[0]) == [1.0, 3.0]

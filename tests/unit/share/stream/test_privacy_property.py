@@ -80,8 +80,9 @@ class Play:
         self.case = Case()
         case = self.case
         self.rooms = Rooms(
-            case.broker, case.history, clock=case.clock, monotonic=case.monotonic, call_later=case.timers
-        )
+            case.broker, case.history, clock=case.clock, monotonic=case.monotonic, call_later=case.timers,
+            max_elsewhere=2, linger_seconds=60.0,
+        )  # fmt: skip
         case_of = rng.choice([str.upper, str.lower, str.title])
         self.device_ids = [case_of(f"{SECRET}-{rng.getrandbits(48):012x}-{n}é") for n in range(4)]
         self.names: dict[str, str] = {}

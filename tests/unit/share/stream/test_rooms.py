@@ -14,11 +14,10 @@ from bridge.protocol.closing import CloseReason
 from share.model.grant import Destination, Grant
 from share.model.share import EndReason, Share
 from share.stream.public_json import share_answer, share_data
-from share.stream.rooms import LINGER_SECONDS
 from tests.fakes import Transport, subscribe
 from tests.unit.fanout.brokers import NOTHING
 from tests.unit.share.stream.channels import NOW, ONE, TWO, fix, lats
-from tests.unit.share.stream.houses import House, Watcher
+from tests.unit.share.stream.houses import LINGER_SECONDS, House, Watcher
 
 
 def test_room_of_a_share_is_there_from_its_opening_to_its_end() -> None:
@@ -39,7 +38,7 @@ def test_room_of_a_share_is_there_from_its_opening_to_its_end() -> None:
 
 
 def test_room_of_a_foreign_token_is_there_while_it_is_watched_and_a_while_after() -> None:
-    """Equal grants meet in one room; who comes back within LINGER_SECONDS finds it, then it is gone."""
+    """Equal grants meet in one room; who comes back within ``linger_seconds`` finds it, then it is gone."""
     house = House()
     first, second = (Watcher(house, house.elsewhere(Grant(ONE, trail=9))) for _ in range(2))
     assert first.room is second.room
