@@ -81,6 +81,14 @@ def test_what_a_network_says_is_shown_until_the_device_says_where_it_is() -> Non
     assert lasts(channel) == [3.0]
 
 
+def test_what_a_network_said_makes_no_fix_an_old_one() -> None:
+    """A fix is held against earlier fixes alone, also when the first of them had no time."""
+    case = Case()
+    viewer = case.viewer(case.open())
+    case.publish(network_made(1.0, 0), fix("A", 2.0), fix("A", 3.0, -10), fix("A", 4.0, -11))
+    assert lats(viewer) == [1.0, 2.0, 3.0]
+
+
 def test_share_made_now_shows_what_a_network_says_where_nothing_better_is_known() -> None:
     """The last-known values of a device are its fix and its last other message, which may be of that kind."""
     case = Case()
