@@ -6,6 +6,7 @@ import pytest
 
 from bridge.core.limits import FUTURE_SECONDS
 from bridge.core.telemetry import Kind
+from bridge.fanout.rendering import Message
 from share.stream.projection import project
 from tests.fakes import event
 from tests.telemetry import decoded
@@ -26,6 +27,27 @@ def test_message_is_projected_once_however_many_watch() -> None:
     assert len({viewer.data for viewer in viewers}) == 1
     assert {viewer.writes for viewer in viewers} == {1}
     assert lats(viewers[0]) == [1.0, 3.0]
+
+
+def test_turn_of_many_devices_is_one_write_in_their_order() -> None:
+    """Whatever else the turn brings; each under its own alias."""
+    case = Case()
+    viewer = case.viewer(case.open(tuple((f"D{number}", f"Van {number}") for number in range(10))))
+    case.publish(fix("other", 50.0), *(fix(f"D{number}", 1.0 + number) for number in reversed(range(10))))
+    assert viewer.writes == 1
+    assert shown(viewer) == [(f"Van {number}", 1.0 + number) for number in reversed(range(10))]
+
+
+def test_share_that_nobody_watches_makes_no_frames() -> None:
+    """It keeps what newcomers are to be shown, and nothing for viewers that there are not."""
+    case = Case()
+    channel = case.open(trail=3)
+    turn = [Message(fix("A", 1.0 + number), number) for number in range(50)]
+    for watched, frames in ((False, 0), (True, 50), (False, 0)):
+        channel.watched = watched
+        assert len(channel.render(turn, case.clock(), case.monotonic())) == frames
+        assert lasts(channel) == [50.0]
+        assert list(channel.render((), case.clock(), case.monotonic())) == []
 
 
 def test_public_event_has_an_id_an_alias_and_the_granted_fields() -> None:

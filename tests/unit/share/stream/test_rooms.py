@@ -57,6 +57,21 @@ def test_room_of_a_foreign_token_is_there_while_it_is_watched_and_a_while_after(
     assert house.elsewhere(Grant(ONE, trail=9)) is not first.room
 
 
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_room_is_watched_from_the_first_viewer_to_the_last(is_stored: bool) -> None:
+    """And again when one comes back: frames are made meanwhile, and only then."""
+    house = House()
+    room = house.share()[1] if is_stored else house.elsewhere(Grant(ONE))
+    assert not room.channel.watched
+    for _ in range(2):
+        first, second = Watcher(house, room), Watcher(house, room)
+        assert room.channel.watched
+        first.leave()
+        assert room.channel.watched
+        second.leave()
+        assert not room.channel.watched
+
+
 def test_empty_room_of_a_delayed_foreign_token_stays_as_long_as_its_delay() -> None:
     """A lone viewer who reconnects finds the positions that waited, and not another whole delay."""
     house = House()
