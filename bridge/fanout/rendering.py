@@ -19,7 +19,8 @@ class Entry(NamedTuple):
     kind: Kind
     frame: bytes
     taken_at: float = 0.0
-    """When the fix of a position was taken, see ``history.taken_at``. 0 for other kinds."""
+    """When the fix of a position was taken, see ``history.taken_at``. 0 for other kinds, and where the renderer itself
+    leaves out what is older."""
 
 
 class Message:
