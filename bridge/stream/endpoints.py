@@ -65,7 +65,7 @@ class Doorway:
     ) -> web.StreamResponse:
         """One request for a stream: an answer that refuses it, or CancelledError when the stream has begun.
 
-        Those who may not connect are refused before the upgrade, with an HTTP status: by origin, by ``gate`` for the client's
+        Strangers are refused before the upgrade, with an HTTP status: by origin, by ``gate`` for the client's
         address, by admission. From the upgrade on aiohttp knows nothing of the connection (``take_over``).
         """
         head = check_upgrade(request)

@@ -37,7 +37,7 @@ FILE: Final = "sqlite:///shares.sqlite3"
 
 
 def seed(device_id: str, lat: float = 1.5, lon: float = -70.25, speed: float = 45.0, **more: Any) -> Telemetry:
-    """A position in the DEVICE_ID envelope, without a time of its own; ``time`` (RFC 3339) gives it one."""
+    """A position in the DEVICE_ID envelope, without a time; ``time`` (RFC 3339) gives it one."""
     body: dict[str, Any] = {"data": {"DEVICE_ID": device_id, "LAT": lat, "LON": lon, "SPEED": speed}}
     if "time" in more:
         body["timestamp"] = more.pop("time")
@@ -161,7 +161,7 @@ async def flood(bridge: SharingBridge) -> None:
 
 
 async def stalled(bridge: SharingBridge, token: str) -> RawClient:
-    """A viewer that does not read a byte after the upgrade, and for whom the kernel takes little."""
+    """A viewer that does not read a byte after the upgrade; the kernel buffers little for it."""
     client = await bridge.raw(receive_bytes=2048)
     before = set(bridge.streaming.streams)
     await client.upgrade(STREAM, token)
