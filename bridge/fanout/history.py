@@ -90,7 +90,8 @@ class LastKnown:
         if message.fix is None:
             before, device.other = device.other, Remembered(sequence, number, message, received_monotonic)
         else:
-            before, at = device.fix, taken_at(message, now)
+            before, time = device.fix, message.fix.time
+            at = time if time is not None and time <= now else taken_at(message, now)
             if before is not None and at <= device.taken_at:
                 known_at = min(device.taken_at, now)
                 repeats = at == known_at and message.retained and not before.message.retained
