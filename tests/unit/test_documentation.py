@@ -135,6 +135,25 @@ def test_the_way_from_mqtt_to_a_socket_is_one_of_modules_that_exist() -> None:
     assert [step for step in steps if not any((each / f"{step}.py").is_file() for each in packages)] == []
 
 
+@pytest.mark.parametrize("page", ["protocol.md", "threats.md", "troubleshooting.md"])
+def test_the_budget_of_one_client_is_the_one_in_the_code(page: str) -> None:
+    """Who has to stay below it reads the right numbers, on each page that has them."""
+    text = (ROOT / "docs" / page).read_text()
+    assert f"{limits.READ_FRAMES_PER_SECOND} frames" in text
+    assert f"{limits.READ_BYTES_PER_SECOND // 1024} KiB" in text
+    assert limits.READ_SECONDS == 3 and "three" in text
+
+
+def test_the_times_of_closing_are_those_in_the_code() -> None:
+    """Last words, the Close frame, an expired credential: each has its time."""
+    page = (ROOT / "docs" / "protocol.md").read_text()
+    closing = page[page.index("## Closing") : page.index("## Reconnecting")]
+    assert f"waits {limits.CLOSE_SECONDS:g} s" in closing
+    assert f"up to {limits.WRITE_SECONDS:g} s" in closing
+    assert f"{limits.EXPIRY_GRACE_SECONDS * 1000:g} ms after `expired`" in closing
+    assert f"after {limits.LINGER_SECONDS:g} s" in closing
+
+
 def documented_codes() -> set[str]:
     """The codes in the protocol's table of errors."""
     page = (ROOT / "docs" / "protocol.md").read_text()
