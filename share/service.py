@@ -92,7 +92,14 @@ def _put_together(
     """Every part with what it needs, by name."""
     clock, monotonic, call_later = streaming.clock, streaming.monotonic, streaming.call_later
     max_seconds = settings.share_max_days * DAY_SECONDS
-    rooms = Rooms(streaming.broker, streaming.history, clock=clock, monotonic=monotonic, call_later=call_later)
+    rooms = Rooms(
+        streaming.broker,
+        streaming.history,
+        clock=clock,
+        monotonic=monotonic,
+        call_later=call_later,
+        max_elsewhere=limits.max_rooms_elsewhere,
+    )
     links = Links(
         store,
         rooms,
