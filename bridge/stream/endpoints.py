@@ -29,7 +29,7 @@ log = logging.getLogger("bridge.stream.endpoints")
 MAX_SHOWN_CHARS: Final = 100
 """Of a header's value in the log: an origin is shorter."""
 MAX_ECHO_CHARS: Final = 32
-"""Of a parameter's name that we do not know, told to the client that sent it."""
+"""Of an unknown parameter's name that is echoed to the client that sent it."""
 _POLICIES: Final = {policy.value: policy for policy in Policy}
 _COMMON = frozenset({"token", "overflow"})
 _SELECTION = frozenset({"device_ids", "groups", "snapshot"})
@@ -66,7 +66,7 @@ class Doorway:
     ) -> web.StreamResponse:
         """One request for a stream: an answer that refuses it, or CancelledError when the stream has begun.
 
-        Aliens are refused before the upgrade, with an HTTP status: by origin, by ``gate`` for the client's
+        Strangers are refused before the upgrade, with an HTTP status: by origin, by ``gate`` for the client's
         address, by admission. From the upgrade on aiohttp knows nothing of the connection (``take_over``).
         """
         head = check_upgrade(request)
