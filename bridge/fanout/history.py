@@ -103,6 +103,9 @@ class LastKnown:
             self._forget(next(iter(self._devices)))
         return number
 
+    def __contains__(self, device_id: str) -> bool:
+        return device_id in self._devices
+
     def of(self, device_id: str) -> Iterable[Remembered]:
         """What is known of one device, the oldest message first. Empty when nothing is."""
         device = self._devices.get(device_id)

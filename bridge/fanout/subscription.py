@@ -25,7 +25,7 @@ class Owner(Protocol):
         """The outbox is full under ``disconnect``: close the socket. Not while this call runs."""
 
     def failed(self) -> None:
-        """Writing failed: the socket is as good as gone."""
+        """Writing failed: nothing can be delivered any more."""
 
 
 class Tally:

@@ -43,7 +43,7 @@ class Role(Protocol):
     """What streams of one kind do differently: a fleet's watcher, a share's viewer. One for each stream."""
 
     advice: Mapping[str, str]
-    """What the client is told for each code of a TokenError."""
+    """The advice to the client for each code of a TokenError."""
 
     def verify(self, token: str | None) -> Principal:
         """The principal of ``token``, fit for this stream, which counts from now on. TokenError says why not."""
@@ -67,7 +67,7 @@ class Role(Protocol):
         """A command that not every stream knows. CommandError when it cannot be carried out."""
 
     def catch_up(self) -> None:
-        """The client takes data: tell it what it could not be told before."""
+        """The client takes data: say what it could not take before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ class Session:
             self.around.broker.pump(self.subscription)
 
     def gone(self) -> None:
-        """The connection is no more. Leave nothing behind. Called once, whatever happened."""
+        """The connection has ended: let go of everything. Called once, whatever happened."""
         around, subscription = self.around, self.subscription
         around.heartbeat.discard(self)
         around.streams.discard(self)

@@ -1,4 +1,4 @@
-"""One WebSocket on a transport of its own, from the upgrade to the end of the connection."""
+"""One WebSocket on its transport, from the upgrade to the end of the connection."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Owner(Protocol):
         """It takes data again."""
 
     def gone(self) -> None:
-        """The connection is no more. The last call."""
+        """The connection has ended. The last call."""
 
 
 class WebSocket(asyncio.BufferedProtocol):

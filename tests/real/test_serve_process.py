@@ -24,7 +24,7 @@ STREAM = "/api/v1/stream?device_ids=A"
 SECONDS = 60.0
 DRAIN_SECONDS = 120.0
 QUICK_SECONDS = 60.0
-"""For an end that does not wait until the time for draining is over. Some seconds are enough on an idle machine."""
+"""For an end that does not wait until the time for draining has passed. Some seconds are enough on an idle machine."""
 TRIES = 5
 GROWTH_SECONDS = 5.0
 """After so long one attempt to accept that makes many later ones has taken up the processor for good."""

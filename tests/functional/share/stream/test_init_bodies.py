@@ -82,7 +82,7 @@ async def test_lone_surrogate_is_no_code(bridge: SharingBridge) -> None:
     """An escape that is half a character is refused or unknown, and never a failure of ours."""
     for body in (b'{"code":"\\ud800"}', b'{"code":"x","password":"\\ud800"}'):
         assert (await send(bridge, body))[0] in {400, 404}
-    _, code = await bridge.share(password="a password")
+    _, code = await bridge.share(password="open sesame")
     assert (await send(bridge, b'{"code":"%s","password":"\\udfff"}' % code.encode()))[0] in {400, 403}
 
 
@@ -138,9 +138,9 @@ async def test_client_that_goes_in_the_middle_of_its_body(
     for tail in (b"", b"{", b'{"code":"'):
         client = await bridge.raw()
         await client.send(f"POST {INIT} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode() + tail)
-        await eventually(bridge._strays)
+        await eventually(bridge.strays)
         await client.leave()
-        await eventually(lambda: not bridge._strays(), bridge._strays)
+        await eventually(lambda: not bridge.strays(), bridge.strays)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 

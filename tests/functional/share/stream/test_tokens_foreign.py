@@ -25,7 +25,7 @@ def made(bridge: SharingBridge, footer: bytes | str = b"", key: str = SHARE_KEY,
 
 
 async def viewer(bridge: SharingBridge, token: str) -> tuple[Client, Any]:
-    """A viewer whom ``token`` has let in, and the share that it was told."""
+    """A viewer that ``token`` has let in, and the share in its hello."""
     client = await bridge.view(token)
     hello = await client.expect("hello")
     return client, hello["share"]
@@ -103,6 +103,7 @@ async def test_foreign_token_narrows_what_is_shown(bridge: SharingBridge) -> Non
 
 async def test_foreign_token_delays_what_is_shown(bridge: SharingBridge) -> None:
     """What another viewer has seen by now, this one sees in an hour."""
+    bridge.lingering = 1  # its room stays as long as its delay
     client, share = await viewer(bridge, made(bridge, delay_s=3600))
     assert share["delay_s"] == 3600.0
     await shown(bridge, (await viewer(bridge, made(bridge)))[0])
