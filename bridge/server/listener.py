@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bridge.core.errors import StartError
-from bridge.core.limits import NOTSENT_LOWAT_BYTES, WRITE_SECONDS
+from bridge.core.limits import CLOSE_SECONDS, NOTSENT_LOWAT_BYTES, WRITE_SECONDS
 from bridge.core.rates import Episodes
 from bridge.core.timeouts import Timeouts
 from bridge.core.times import Timer
@@ -55,9 +55,15 @@ def bind(host: str, port: int, setting: str) -> list[socket.socket]:
 
 
 def _tune(sock: socket.socket) -> None:
-    """Options that every accepted socket inherits (tcp(7)); each one only where the system has it."""
+    """Options that every accepted socket inherits (tcp(7)); each one only where the system has it.
+
+    Where the kernel gives up it does so without a word; our own limit, which resets the connection, comes first.
+    """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_NOTSENT_LOWAT", NOTSENT_LOWAT_BYTES), ("TCP_USER_TIMEOUT", int(WRITE_SECONDS * 1000))):
+    for name, value in (
+        ("TCP_NOTSENT_LOWAT", NOTSENT_LOWAT_BYTES),
+        ("TCP_USER_TIMEOUT", int((WRITE_SECONDS + CLOSE_SECONDS) * 1000)),
+    ):
         option = getattr(socket, name, None)
         if option is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
