@@ -52,7 +52,7 @@ async def sharing(
     limits: ShareLimits = ShareLimits(),
     storage: StorageLimits = StorageLimits(),
 ) -> AsyncIterator[Sharing]:
-    """Share links from start to stop. SettingsError or StartError when they cannot be."""
+    """Share links from start to stop, on the database of the settings. SettingsError or StartError: they cannot be."""
     from bridge.storage.database import Database  # SQLAlchemy takes a third of a second, which others need not wait
     from share.store.migrations import SHARES
     from share.store.store import Store as StoredShares
@@ -60,26 +60,34 @@ async def sharing(
     ring, page = share_ring(settings), share_page(settings)
     database = Database(database_url(settings), [SHARES], storage)
     await database.open()
-    passwords = Passwords(limits)
+    closing_seconds = limits.close_seconds + 2 * storage.close_seconds
     try:
-        closing_seconds = limits.close_seconds + 2 * storage.close_seconds
-        parts = _put_together(
-            settings, streaming, ring, page, StoredShares(database), passwords, limits, closing_seconds
+        parts = put_together(
+            settings, streaming, ring, page, StoredShares(database), Passwords(limits), limits, closing_seconds
         )
+        async with serving(parts):
+            yield parts
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def serving(parts: Sharing) -> AsyncIterator[None]:
+    """``parts`` from start to stop, on a store that is there before and after. StartError when it cannot be read."""
+    try:
         try:
             await parts.links.load()
         except StorageError as error:
             raise StartError(f"the database cannot be read: {error}") from None
         try:
-            yield parts
+            yield
         finally:
             await parts.links.close()
     finally:
-        passwords.close()
-        await database.close()
+        parts.passwords.close()
 
 
-def _put_together(
+def put_together(
     settings: Settings,
     streaming: StreamService,
     ring: KeyRing,
@@ -99,6 +107,7 @@ def _put_together(
         monotonic=monotonic,
         call_later=call_later,
         max_elsewhere=limits.max_rooms_elsewhere,
+        linger_seconds=limits.room_linger_seconds,
     )
     links = Links(
         store,

@@ -224,6 +224,7 @@ class Subscription:
         """Let go of everything that waits, and count it as dropped: nothing more is written for this socket."""
         if self.outbox is not None:
             waiting = len(self.outbox)
+            self.outbox.clear()
             self._drop_outbox()
             self._dropped += waiting
             self._tally.dropped += waiting

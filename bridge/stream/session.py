@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bridge.access.principal import Principal
-from bridge.core.limits import MAX_MESSAGE_BYTES
 from bridge.core.telemetry import UpstreamState
 from bridge.core.timeouts import Timeouts
 from bridge.core.times import Timer
@@ -34,7 +33,7 @@ log = logging.getLogger("bridge.stream.session")
 _BROKEN: Final = {
     1002: (CloseReason.PROTOCOL, "protocol_error", "the frame breaks RFC 6455"),
     1007: (CloseReason.INVALID_DATA, "invalid_utf8", "text frames must be UTF-8"),
-    1009: (CloseReason.TOO_BIG, "message_too_big", f"a message may have at most {MAX_MESSAGE_BYTES} bytes"),
+    1009: (CloseReason.TOO_BIG, "message_too_big", "a message may have at most {} bytes"),
 }
 CONNECTION_ID_BYTES: Final = 6
 """Random bytes in a connection id: enough to find one stream in the log."""
@@ -201,7 +200,7 @@ class Session:
     def broken(self, error: ProtocolError) -> None:
         """The client has sent a frame that cannot be taken: say why, and end the stream."""
         reason, code, text = _BROKEN[error.code]
-        self.refuse(code, text, reason)
+        self.refuse(code, text.format(self.around.limits.max_message_bytes), reason)
 
     def flooded(self) -> None:
         """The client goes on sending more than it may."""
@@ -315,8 +314,13 @@ class Session:
             self.send(KEEP_ALIVE)
 
     def check_pulse(self) -> None:
-        """End the stream if nothing was heard since the last ping; not while it is us who do not listen."""
-        if self._pinged_at is not None and self._heard_at < self._pinged_at and not self.socket.reading_paused:
+        """End the stream if nothing was heard since the last ping.
+
+        Not while it is us who do not listen, nor while the client has yet to read what it was sent, in which the ping
+        may be: then the limits of writing and of closing decide.
+        """
+        listens = self.takes_data and not self.socket.reading_paused and self._reason is None
+        if listens and self._pinged_at is not None and self._heard_at < self._pinged_at:
             self.abort()
 
     # --- Owner of the subscription ----------------------------------------------------------------------

@@ -49,6 +49,9 @@ def check_upgrade(request: web.Request) -> bytes:
     if request.body_exists or bool(getattr(request.protocol, "_message_tail", None)):
         # RFC 6455 section 4.1: a client waits for the answer before it sends. aiohttp keeps such bytes to itself.
         raise _refused(web.HTTPBadRequest, "Nothing may follow the request before it is answered.\n")
+    if request.transport is not None and request.transport.get_write_buffer_size():
+        # A transport that waits for its reader has told aiohttp so, and would not tell us: nothing would bound us.
+        raise _refused(web.HTTPBadRequest, "Read the answers to earlier requests first.\n")
     accept = base64.b64encode(hashlib.sha1(keys[0].strip().encode() + _GUID, usedforsecurity=False).digest())
     offered = ",".join(headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ()))
     chosen = _CHOSEN if SUBPROTOCOL in (name.strip() for name in offered.split(",")) else b""

@@ -65,6 +65,7 @@ class Links:
             self._writing.lock,
             clock=clock,
             retention_seconds=retention_seconds,
+            viewers_seconds=limits.viewers_seconds,
             call_later=call_later,
             counted=self._counted,
         )

@@ -11,7 +11,7 @@ from bridge.core.errors import StorageError
 from share.links.background import CallLater, Periodic
 from share.links.ports import Store
 from share.model.errors import GoneError
-from share.model.limits import ARRIVALS_SECONDS, PURGE_SECONDS, VIEWERS_SECONDS
+from share.model.limits import ARRIVALS_SECONDS, PURGE_SECONDS
 from share.model.share import Share
 
 log = logging.getLogger("share.links.write_behind")
@@ -27,10 +27,12 @@ class WriteBehind:
         *,
         clock: Callable[[], float],
         retention_seconds: float,
+        viewers_seconds: float,
         call_later: CallLater,
         counted: Callable[[str, int], None],
     ) -> None:
-        """``writing`` is held while rows are written. ``counted(share_id, count)`` is called for counts once stored."""
+        """``writing`` is held while rows are written. Counts are written every ``viewers_seconds``;
+        ``counted(share_id, count)`` is called once they are stored."""
         self.ended: dict[str, Share] = {}
         """Shares that have arrived and are not stored as ended yet."""
         self.counts: Counter[str] = Counter()
@@ -41,7 +43,7 @@ class WriteBehind:
         self._retention_seconds = retention_seconds
         self._counted = counted
         self._arrivals = Periodic("storing the end of shares that arrived", ARRIVALS_SECONDS, self._save, call_later)
-        self._flushing = Periodic("counting viewers", VIEWERS_SECONDS, self._flush, call_later)
+        self._flushing = Periodic("counting viewers", viewers_seconds, self._flush, call_later)
         self._purging = Periodic("removing old shares", PURGE_SECONDS, self._purge, call_later)
 
     def start(self) -> None:

@@ -89,5 +89,8 @@ class ShareLimits:
     max_rooms_elsewhere: int = 1000
     """Different grants of tokens minted by other services, watched now or lately. Each costs 10 µs for each message of
     its devices; a service that puts the time of each token into ``starts_at`` reaches this limit."""
+    room_linger_seconds: float = 60.0
+    """How long such a room stays after its last viewer has left: to change networks takes a few seconds."""
+    viewers_seconds: float = VIEWERS_SECONDS
     close_seconds: float = 2.0
     """For what is not stored yet at the end: each try may wait for a lock, and the process is to be gone on time."""

@@ -186,12 +186,12 @@ class Channel:
         if position.time is not None and position.time > now + FUTURE_SECONDS:
             return
         key = (at, position.lat, position.lon)
+        if is_fix is not device.is_fixed:  # what a network said before makes no fix an old one
+            device.is_fixed, device.newest_at = True, None
         if position.time is not None:  # where only we know the time, our clock may have been set back
-            newest_at = device.newest_at if device.is_fixed == is_fix else None
-            if newest_at is not None and (at < newest_at[0] or key == newest_at):
+            if device.newest_at is not None and (at < device.newest_at[0] or key == device.newest_at):
                 return
             device.newest_at = key
-        device.is_fixed = is_fix
         if position.time != at and not (message.retained and position.time is None):
             position = position._replace(time=at)
         if self._grant.delay_s:
@@ -208,7 +208,7 @@ class Channel:
         device.last, device.place = (self._sequence, shown.body), (shown.lat, shown.lon)
         if self.watched:
             frame = public_frame(self._id(self._sequence), device.alias, shown.body, replay=False)
-            self._ready.append(Entry(device.alias, Kind.POSITION, frame, exact.time or 0.0))
+            self._ready.append(Entry(device.alias, Kind.POSITION, frame))  # undated: each is to follow the one before
         self._look_for_arrival(device, exact)
 
     def _is_apart(self, device: _Device) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Protocol
 
 from bridge.core.times import Timer, timestamp
 from bridge.fanout.broker import Broker
@@ -15,11 +15,6 @@ from share.model.grant import Grant
 from share.model.share import EndReason, Share
 from share.stream.channel import Channel
 
-MAX_ROOMS_ELSEWHERE: Final = 1000
-"""Different grants of tokens that other services have made, watched now or lately. Each costs 10 µs for each message of
-its devices, so a service that puts the time of each token into ``starts_at`` finds an end here."""
-LINGER_SECONDS: Final = 60.0
-"""How long such a room stays when its last viewer has gone, or as long as its delay: to change networks takes a few."""
 log = logging.getLogger("share.stream.rooms")
 
 
@@ -76,15 +71,21 @@ class Rooms:
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         call_later: Callable[[float, Callable[[], None]], Timer],
-        max_elsewhere: int = MAX_ROOMS_ELSEWHERE,
+        max_elsewhere: int,
+        linger_seconds: float,
     ) -> None:
-        """``clock`` is wall-clock; ``call_later`` is the loop's; ``max_elsewhere`` rooms of tokens made elsewhere."""
+        """``clock`` is wall-clock; ``call_later`` is the loop's.
+
+        At most ``max_elsewhere`` rooms of tokens made elsewhere, each of which stays ``linger_seconds`` after its last
+        viewer, or as long as its delay if that is longer.
+        """
         self._broker = broker
         self._history = history
         self._clock = clock
         self._monotonic = monotonic
         self._call_later = call_later
         self._max_elsewhere = max_elsewhere
+        self._linger_seconds = linger_seconds
         self._rooms: dict[str | Grant, Room] = {}
         self._elsewhere: dict[Grant, Room] = {}
         self.arrivals: Arrivals | None = None
@@ -127,7 +128,7 @@ class Rooms:
         room.viewers.discard(viewer)
         room.channel.watched = bool(room.viewers)
         if room.share is None and not room.viewers:
-            linger = max(room.grant.delay_s, LINGER_SECONDS)
+            linger = max(room.grant.delay_s, self._linger_seconds)
             room.closing = self._call_later(linger, lambda: self._close(room))
 
     def viewers(self, share_id: str) -> int:

@@ -76,7 +76,7 @@ def test_a_second_signal_ends_it_at_once(mosquitto: MosquittoServer, start_servi
         with Crowd() as crowd:
             crowd.add(LeanSocket(serving.port, STREAM, make_token("A")), reads=False)
             serving.running.send_signal(signal.SIGTERM)
-            serving.wait_for("streams are told to go")
+            serving.wait_for("Draining: closing")
             return serving.end(signal.SIGTERM)
 
     # That client is given up after two seconds, and when the second signal is later than that there is no one to end.
@@ -89,7 +89,7 @@ def test_while_it_drains_nobody_new_comes_in(mosquitto: MosquittoServer, start_s
     with Crowd() as crowd:
         crowd.add(LeanSocket(serving.port, STREAM, make_token("A")), reads=False)
         serving.running.send_signal(signal.SIGTERM)
-        serving.wait_for("streams are told to go")
+        serving.wait_for("Draining: closing")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", serving.port))
         assert serving.running.wait(QUICK_SECONDS) == 0

@@ -40,14 +40,15 @@ SECRETS: set[str] = {KEY}
 
 
 class Clock:
-    """Wall-clock time that a test can move; it goes on by itself like the real one, until it is stopped."""
+    """Time that a test can move, wall-clock by default; it goes on by itself like the real one, until it is stopped."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Callable[[], float] = time.time) -> None:
         self.ahead = 0.0
+        self._source = source
         self._stopped_at: float | None = None
 
     def __call__(self) -> float:
-        return (time.time() if self._stopped_at is None else self._stopped_at) + self.ahead
+        return (self._source() if self._stopped_at is None else self._stopped_at) + self.ahead
 
     def advance(self, seconds: float) -> None:
         """Set the clock, forward or back."""
@@ -55,7 +56,7 @@ class Clock:
 
     def stop(self) -> None:
         """From now on it goes only when it is told: no token runs out because the machine is slow."""
-        self._stopped_at = time.time()
+        self._stopped_at = self._source()
 
 
 class Lateness:
@@ -189,7 +190,7 @@ class Bridge:
             self.streaming.admission.draining = True
             await self._stack.aclose()
         if kind is None:
-            await eventually(lambda: not self._strays(), self._strays)
+            await eventually(lambda: not self.strays(), self.strays)
             await eventually(lambda: open_sockets() <= self._sockets, lambda: (open_sockets(), self._sockets))
 
     async def leave_all(self) -> None:
@@ -197,7 +198,8 @@ class Bridge:
         for client in self._clients:
             await client.leave()
 
-    def _strays(self) -> list[object]:
+    def strays(self) -> list[object]:
+        """What runs now and did not before the start, but for the test itself."""
         return [task.get_coro() for task in asyncio.all_tasks() - self._tasks - {asyncio.current_task()}]
 
     async def wait_empty(self) -> None:

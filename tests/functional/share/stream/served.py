@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import itertools
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import aiohttp
@@ -15,23 +16,34 @@ from aiohttp import web
 from bridge.access.paseto import KeyRing, generate_key
 from bridge.app import Limits
 from bridge.core.telemetry import Telemetry
+from bridge.storage.database import Database
+from bridge.storage.limits import StorageLimits
+from bridge.stream.limits import StreamLimits
+from bridge.stream.session import Session
+from share.api.passwords import Passwords
+from share.api.public_stream import STREAM_PATH
+from share.links.ports import Store
 from share.model.draft import Draft
 from share.model.grant import Grant
-from share.model.limits import ShareLimits
+from share.model.limits import MAX_PAGE, ShareLimits
 from share.model.share import Share
-from share.service import Sharing, sharing
+from share.service import Sharing, database_url, put_together, serving, share_page, share_ring, sharing
+from share.store.migrations import SHARES
+from share.store.store import Store as StoredShares
 from tests.functional.stream.clients import Client
 from tests.functional.stream.raw import RawClient
-from tests.functional.stream.served import SECRETS, Bridge
+from tests.functional.stream.served import SECRETS, Bridge, Clock
 from tests.telemetry import decoded
 
 SHARE_KEY: Final = generate_key()
 SHARE_RING: Final = KeyRing([SHARE_KEY])
 SECRETS.add(SHARE_KEY)
 INIT: Final = "/api/v1/public/share-location/init"
-STREAM: Final = "/api/v1/public/share-location/stream"
-QUICK: Final = ShareLimits(password_memory_kib=64)
-"""What a hash costs is not what is tried here."""
+STREAM: Final = STREAM_PATH
+QUICK: Final = ShareLimits(password_memory_kib=64, room_linger_seconds=0.0)
+"""What a hash costs is not what is tried here; and nothing may be left when the last viewer has gone."""
+SMALL_BUFFER_BYTES: Final = 4096
+"""Of the kernel, for each socket: what it takes would hide what a test of slow viewers is after."""
 FILE: Final = "sqlite:///shares.sqlite3"
 """A database in the test's own folder, for what outlives a server; the others have theirs in memory, which is quick."""
 
@@ -61,39 +73,61 @@ class SharingBridge(Bridge):
 
     sharing: Sharing
 
-    def __init__(self, *, limits: ShareLimits = QUICK, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        limits: ShareLimits = QUICK,
+        stream: StreamLimits = StreamLimits(),
+        store: Callable[[Database], Store] | None = None,
+        passwords: Passwords | None = None,
+        **settings: Any,
+    ) -> None:
+        """``store`` and ``passwords`` take the place of the usual ones.
+
+        ``ticks`` is the monotonic clock: stopped, no time passes for rates; who is slow would earn more tries.
+        """
         shared = {"share_keys": SHARE_KEY, "database_url": "sqlite://"}
-        super().__init__(limits=Limits(share=limits), **(shared | settings))
+        self.ticks = Clock(time.monotonic)
+        super().__init__(limits=Limits(share=limits, stream=stream), monotonic=self.ticks, **(shared | settings))
+        self.lingering = 0
+        """Rooms that foreign tokens with a delay leave behind, each for a device of its own."""
+        self._store = store
+        self._passwords = passwords
 
     async def furnish(self, app: web.Application) -> None:
-        self.sharing = await self._stack.enter_async_context(sharing(self.settings, self.streaming, self.limits.share))
+        enter = self._stack.enter_async_context
+        if self._store is None and self._passwords is None:
+            self.sharing = await enter(sharing(self.settings, self.streaming, self.limits.share))
+        else:
+            database = Database(database_url(self.settings), [SHARES], StorageLimits())
+            await database.open()
+            self._stack.push_async_callback(database.close)
+            self.sharing = put_together(
+                self.settings,
+                self.streaming,
+                share_ring(self.settings),
+                share_page(self.settings),
+                (self._store or StoredShares)(database),
+                self._passwords or Passwords(self.limits.share),
+                self.limits.share,
+                closing_seconds=1.0,
+            )
+            await enter(serving(self.sharing))
         app.add_routes(self.sharing.routes)
 
     async def wait_empty(self) -> None:
         """Open shares have their channels in the broker; those apart, nothing may be left."""
-        for share_id in list(self.sharing.links._open):
-            share = self.sharing.links.find_open(share_id)
-            assert share is not None
-            await self.sharing.links.revoke(share)
-        rooms = self.sharing.rooms
-        for room in [room for room in rooms._elsewhere.values() if not room.viewers]:
-            rooms._close(room)  # it would stay for a while
+        links = self.sharing.links
+        for share in (await links.list(None, None, MAX_PAGE, None)).shares:
+            if links.find_open(share.id) is not None:
+                await links.revoke(share)
         await super().wait_empty()
 
     def remains(self) -> dict[str, object]:
-        broker = self.streaming.broker
-        held: dict[str, object] = {
-            "lasting": len(broker._lasting),
-            "routing": len(broker._routing),
-            "rooms": len(self.sharing.rooms),
-            "viewers": self.sharing.entry.viewers,
-        }
-        return {**super().remains(), **{name: value for name, value in held.items() if value}}
-
-    def stop_monotonic(self) -> None:
-        """From now on no time passes for rates: who is slow would earn more tries."""
-        now = self.streaming.monotonic()
-        self.streaming.monotonic = lambda: now
+        counts = self.sharing.statistics()
+        held = {**super().remains(), **{name: count for name, count in counts.items() if count}}
+        lingering = dict.fromkeys(("rooms", "cohorts", "selectors"), self.lingering)
+        return {} if self.lingering and held == lingering else held
 
     # --- shares -------------------------------------------------------------------------------------------
 
@@ -161,10 +195,12 @@ async def flood(bridge: SharingBridge) -> None:
 
 
 async def stalled(bridge: SharingBridge, token: str) -> RawClient:
-    """A viewer that does not read a byte after the upgrade; the kernel buffers little for it."""
+    """A viewer that does not read a byte after the upgrade; with SMALL_BUFFER_BYTES the kernel takes little for it."""
     client = await bridge.raw(receive_bytes=2048)
-    before = set(bridge.streaming.streams)
     await client.upgrade(STREAM, token)
-    for session in set(bridge.streaming.streams) - before:
-        session._transport.get_extra_info("socket").setsockopt(1, 7, 4096)  # type: ignore[attr-defined] # SO_SNDBUF
     return client
+
+
+def sessions(bridge: SharingBridge) -> list[Session]:
+    """The open streams, oldest first."""
+    return [stream for stream in bridge.streaming.streams if isinstance(stream, Session)]

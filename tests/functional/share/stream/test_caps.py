@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import aiohttp
 import pytest
 
+from bridge.storage.database import Database
 from share.model.draft import Changes
 from share.model.limits import ShareLimits
 from share.model.share import Share
+from share.store.store import Store
 from tests.functional.share.stream.conftest import StartSharing
-from tests.functional.share.stream.served import STREAM, SharingBridge, seed
+from tests.functional.share.stream.served import QUICK, STREAM, SharingBridge, seed
 from tests.functional.stream.clients import Client
 from tests.functional.stream.served import eventually
 
@@ -88,7 +91,7 @@ async def test_streams_of_all_shares(start: StartSharing) -> None:
     await bridge.watch("A")
     await bridge.join()
     await viewers[0].leave()
-    await eventually(lambda: bridge.sharing.entry.viewers == 2)
+    await eventually(lambda: bridge.sharing.entrance.viewers == 2)
     await admitted(bridge, tokens[0])
 
 
@@ -107,7 +110,7 @@ async def test_streams_that_come_together_do_not_pass_the_cap(start: StartSharin
         return True
 
     assert sum(await asyncio.gather(*(come() for _ in range(30)))) == 5
-    assert bridge.sharing.entry.viewers == 5
+    assert bridge.sharing.entrance.viewers == 5
 
 
 async def test_streams_of_one_address(start: StartSharing) -> None:
@@ -133,8 +136,9 @@ async def test_subjects_cap_is_not_for_viewers(start: StartSharing) -> None:
         await admitted(bridge, token)
 
 
-async def test_who_is_counted(bridge: SharingBridge) -> None:
-    """Open streams now, and all that ever began; who was refused is in neither."""
+async def test_who_is_counted(start: StartSharing) -> None:
+    """Open streams now, and all that ever began; who was refused is in neither. The count is stored within seconds."""
+    bridge = await start(limits=replace(QUICK, viewers_seconds=0.05))
     share, code = await bridge.share(max_viewers=2)
     token = await bridge.token_of(code)
     first, second = [await admitted(bridge, token) for _ in range(2)]
@@ -147,7 +151,7 @@ async def test_who_is_counted(bridge: SharingBridge) -> None:
     await eventually(lambda: links.viewers(share.id) == 1)
     await admitted(bridge, token)
     assert (links.viewers(share.id), bridge.came(share)) == (2, 3)
-    await links._write_behind._flush()
+    await eventually(lambda: links.pending_viewers(share.id) == 0)
     found = await links.find(share.id)
     assert found is not None
     assert (found.viewers_total, links.pending_viewers(share.id)) == (3, 0)
@@ -189,37 +193,46 @@ async def test_one_viewer_too_many_sees_no_positions_by_asking_again_and_again(b
 MAX_LOOKUPS = ShareLimits().max_lookups
 
 
-async def test_texts_that_are_no_codes_cost_the_database_nothing(
-    start: StartSharing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Strangers must not fill the queue in which a revocation waits."""
-    bridge = await start(public_requests_per_minute=0)
+class UnaskedStore(Store):
+    """Shares of which none may be looked up by its code."""
 
-    async def never(_code: str) -> None:
+    async def by_code_hash(self, code_hash: str) -> Share | None:
         raise AssertionError("it was looked up")
 
-    monkeypatch.setattr(bridge.sharing.links, "find_by_code", never)
+
+class SlowStore(Store):
+    """Shares that are found by their codes when ``free`` is set."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.free = asyncio.Event()
+
+    async def by_code_hash(self, code_hash: str) -> Share | None:
+        await self.free.wait()
+        return await super().by_code_hash(code_hash)
+
+
+async def test_texts_that_are_no_codes_cost_the_database_nothing(start: StartSharing) -> None:
+    """Strangers must not fill the queue in which a revocation waits."""
+    bridge = await start(public_requests_per_minute=0, store=UnaskedStore)
     for text in ("", "x", "A" * 21, "A" * 23, "A" * 21 + "!", "Ä" * 22, "../../etc/passwd-------"):
         assert (await bridge.init(text))[0] == 404
     assert bridge.streaming.admission.refused["init_share_not_found"] == 7
 
 
-async def test_lookups_of_strangers_are_bounded(start: StartSharing, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lookups_of_strangers_are_bounded(start: StartSharing) -> None:
     """Beyond ``max_lookups`` at a time 503, so that operators' writes keep their places; open links need none."""
-    bridge = await start(public_requests_per_minute=0)
+    stores: list[SlowStore] = []
+
+    def slow(database: Database) -> SlowStore:
+        stores.append(SlowStore(database))
+        return stores[0]
+
+    bridge = await start(public_requests_per_minute=0, store=slow)
     _, code = await bridge.share()
-    free = asyncio.Event()
-    links = bridge.sharing.links
-    find = links.find_by_code
-
-    async def slow(code: str) -> Share | None:
-        await free.wait()
-        return await find(code)
-
-    monkeypatch.setattr(links, "find_by_code", slow)
     asked = [asyncio.create_task(bridge.init("A" * 22)) for _ in range(MAX_LOOKUPS + 3)]
     await eventually(lambda: sum(task.done() for task in asked) == 3)
     assert (await bridge.init(code))[0] == 200
-    free.set()
+    stores[0].free.set()
     answers = [await task for task in asked]
     assert sorted(status for status, _ in answers) == [404] * MAX_LOOKUPS + [503] * 3

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from bridge.core.limits import COMMANDS_BURST, MAX_MESSAGE_BYTES, MAX_RATE_LIMITED
 from bridge.core.times import parse_time, timestamp
-from bridge.stream import session
+from bridge.stream.limits import StreamLimits
 from share.stream.tokens import mint
 from tests.functional.share.stream.conftest import StartSharing
 from tests.functional.share.stream.served import SHARE_RING, STREAM, SharingBridge, seed
@@ -16,11 +14,8 @@ from tests.functional.stream.clients import Client
 from tests.functional.stream.raw import BINARY, PING, PONG, TEXT, frame
 from tests.functional.stream.served import SECRETS
 
-
-@pytest.fixture
-def short_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For clients that read to the end and say no goodbye; of one that does, a late answer would meet the cut."""
-    monkeypatch.setattr(session, "CLOSE_SECONDS", 0.3)
+SHORT_GOODBYE = StreamLimits(close_seconds=0.3)
+"""For clients that read to the end and say no goodbye; of one that does, a late answer would meet the cut."""
 
 
 def foreign(bridge: SharingBridge, devices: str, ttl: float = 60.0, more: str = "") -> str:
@@ -97,9 +92,9 @@ async def test_words_that_are_none(bridge: SharingBridge) -> None:
     await goes_on(bridge, viewer, 2.0)
 
 
-@pytest.mark.usefixtures("short_goodbye")
-async def test_too_large_a_message(bridge: SharingBridge) -> None:
+async def test_too_large_a_message(start: StartSharing) -> None:
     """MAX_MESSAGE_BYTES are read, one more ends it with 1009."""
+    bridge = await start(stream=SHORT_GOODBYE)
     _, code = await bridge.share()
     client = await bridge.raw()
     await client.upgrade(STREAM, await bridge.token_of(code))
@@ -113,10 +108,10 @@ async def test_too_large_a_message(bridge: SharingBridge) -> None:
     ]
 
 
-@pytest.mark.usefixtures("short_goodbye")
-async def test_floods_are_limited_and_then_closed(bridge: SharingBridge) -> None:
+async def test_floods_are_limited_and_then_closed(start: StartSharing) -> None:
     """Commands and pings: the burst is answered, then each is refused, then 1013; another viewer notices nothing."""
-    bridge.stop_monotonic()
+    bridge = await start(stream=SHORT_GOODBYE)
+    bridge.ticks.stop()
     _, code = await bridge.share()
     token = await bridge.token_of(code)
     other = await bridge.view(token)
@@ -239,7 +234,7 @@ async def test_renewal_when_the_share_is_full(start: StartSharing) -> None:
     await viewer.expect("hello")
     for _ in range(3):
         assert (await viewer.ask("authenticate", token=renewed(bridge, share.id, 60)))["event"] == "info"
-    assert bridge.sharing.entry.viewers == 1
+    assert bridge.sharing.entrance.viewers == 1
 
 
 async def test_renewals_at_the_last_moment(bridge: SharingBridge) -> None:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Any
 
 import pytest
 
 from bridge.core.times import parse_time, timestamp
-from bridge.stream import deadlines, session
+from bridge.stream.limits import StreamLimits
 from share.model.draft import Changes
+from share.stream.session import ShareViewer
 from share.stream.tokens import mint
-from tests.functional.share.stream.served import SHARE_RING, SharingBridge, flood, seed, stalled
+from tests.functional.share.stream.conftest import StartSharing
+from tests.functional.share.stream.served import (
+    SHARE_RING,
+    SMALL_BUFFER_BYTES,
+    SharingBridge,
+    flood,
+    seed,
+    sessions,
+    stalled,
+)
+from tests.functional.stream.raw import PING, TEXT
 from tests.functional.stream.served import SECRETS, Lateness, eventually, open_sockets
 
 TOLERANCE_SECONDS = 0.25
@@ -20,17 +32,18 @@ TOLERANCE_SECONDS = 0.25
 
 
 @pytest.fixture
-def only_timers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An end is noticed by the timer that is set for it, and a stalled socket cut by the one for its end, or neither
-    is for a minute."""
-    monkeypatch.setattr(deadlines, "RECHECK_SECONDS", 60.0)
-    monkeypatch.setattr(session, "CLOSE_SECONDS", 60.0)
+async def by_timers(start: StartSharing) -> SharingBridge:
+    """A server that notices an end by the timer that is set for it, and cuts a stalled socket by the one for its end,
+    or does neither for a minute."""
+    limits = StreamLimits(recheck_seconds=60.0, close_seconds=60.0)
+    return await start(stream=limits, send_buffer_bytes=SMALL_BUFFER_BYTES)
 
 
 def leave(bridge: SharingBridge, seconds: float, ends_at: float) -> Lateness:
     """Set the clock so that ``seconds`` are left until ``ends_at``, and have it noticed, as it is within a second."""
     bridge.clock.advance(ends_at - seconds - bridge.clock())
-    bridge.streaming.deadlines._fire()
+    bridge.streaming.deadlines.set("look", 0.0, lambda: None)  # what is due has the timers made anew
+    bridge.streaming.deadlines.enforce()
     return Lateness(time.monotonic() + ends_at - bridge.clock())
 
 
@@ -47,8 +60,9 @@ def kinds(events: list[dict[str, Any]]) -> list[str]:
     return [event["event"] for event in events if event["event"] != "message"]
 
 
-async def test_expired_comes_on_time_and_nothing_after_it(bridge: SharingBridge, only_timers: None) -> None:
+async def test_expired_comes_on_time_and_nothing_after_it(by_timers: SharingBridge) -> None:
     """The end of a token under a flood: ``expiring`` before, ``expired`` and 1000 within 250 ms of ``exp``."""
+    bridge = by_timers
     share, _ = await bridge.share()
     viewer = await bridge.view(token_of(bridge, share.id, 500))
     hello = await viewer.expect("hello")
@@ -67,8 +81,9 @@ async def test_expired_comes_on_time_and_nothing_after_it(bridge: SharingBridge,
     assert set(kinds(events[:-1])) <= {"gap"}
 
 
-async def test_end_of_the_share_on_time(bridge: SharingBridge, only_timers: None) -> None:
+async def test_end_of_the_share_on_time(by_timers: SharingBridge) -> None:
     """All its viewers, whenever their tokens were made: ``expired`` and 1000 within 250 ms; then init says so."""
+    bridge = by_timers
     share, code = await bridge.share(ttl=500)
     viewers = [await bridge.view(await bridge.token_of(code)) for _ in range(5)]
     viewers.append(await bridge.view(token_of(bridge, share.id, 900)))  # as one that was made before it was shortened
@@ -101,8 +116,9 @@ async def test_expiring_is_half_a_minute_before(bridge: SharingBridge) -> None:
     assert await viewer.quiet() == []
 
 
-async def test_stalled_viewers_are_cut_on_time(bridge: SharingBridge, only_timers: None) -> None:
+async def test_stalled_viewers_are_cut_on_time(by_timers: SharingBridge) -> None:
     """Ones that read nothing while positions flood: their files are gone within 250 ms, what waited with them."""
+    bridge = by_timers
     share, _ = await bridge.share()
     ends_at = bridge.clock() + 500
     token = token_of(bridge, share.id, 500)
@@ -169,8 +185,9 @@ async def test_extension_is_told_and_the_next_token_lasts(bridge: SharingBridge)
     await staying.expect("message")
 
 
-async def test_shortening_ends_open_streams_at_the_new_end(bridge: SharingBridge, only_timers: None) -> None:
+async def test_shortening_ends_open_streams_at_the_new_end(by_timers: SharingBridge) -> None:
     """Told by ``share`` and ``expiring``, then 1000 on time; the token that they hold opens nothing later."""
+    bridge = by_timers
     share, code = await bridge.share(ttl=3600)
     token = await bridge.token_of(code)
     viewer = await bridge.view(token)
@@ -203,20 +220,42 @@ async def test_new_names_are_told(bridge: SharingBridge) -> None:
 
 
 async def test_new_name_reaches_a_viewer_that_did_not_read(
-    bridge: SharingBridge, monkeypatch: pytest.MonkeyPatch
+    start: StartSharing,
 ) -> None:
-    """One that takes no data is not told then, but with the first ping that it takes."""
-    viewer, share = await bridge.viewer("A", label="old")
-    (session,) = bridge.streaming.streams
-    with monkeypatch.context() as patch:
-        patch.setattr(type(session), "takes_data", False)
-        await bridge.sharing.links.change(share, Changes(label="new"))
-        session.ping()  # type: ignore[attr-defined]
-        assert await viewer.quiet() == []
-    session.ping()  # type: ignore[attr-defined]
-    assert (await viewer.expect("share"))["label"] == "new"
-    session.ping()  # type: ignore[attr-defined]
-    assert await viewer.quiet() == []
+    """One that takes no data is not told then, but with the first ping that it takes, and once."""
+    bridge = await start(send_buffer_bytes=SMALL_BUFFER_BYTES, heartbeat_seconds=300)
+    share, code = await bridge.share("A", label="old")
+    client = await stalled(bridge, await bridge.token_of(code))
+    (session,) = sessions(bridge)
+    told: list[dict[str, Any]] = []
+
+    async def read_to(lat: float) -> list[str]:
+        """Publish this position and read up to it: what came before it, but for messages and losses."""
+        bridge.publish(seed("A", lat=lat))
+        kinds: list[str] = []
+        while (taken := await client.frame()) is not None:
+            if taken[0] == PING:
+                kinds.append("PING")
+            elif taken[0] == TEXT:
+                event = json.loads(taken[1])
+                if event["event"] == "message" and event["data"]["lat"] == lat:
+                    return [kind for kind in kinds if kind not in {"message", "gap", "ping"}]
+                told.append(event)
+                kinds.append(event["event"])
+        raise AssertionError(client.ended)
+
+    flooding = asyncio.create_task(flood(bridge))
+    await eventually(lambda: not session.takes_data)
+    flooding.cancel()
+    await bridge.sharing.links.change(share, Changes(label="new"))
+    session.ping()
+    assert await read_to(51.0) == ["hello"]
+    assert session.takes_data
+    session.ping()
+    assert await read_to(52.0) == ["share", "PING"]
+    assert [event["data"]["label"] for event in told if event["event"] == "share"] == ["new"]
+    session.ping()
+    assert await read_to(53.0) == ["PING"]
 
 
 # --- clocks ---------------------------------------------------------------------------------------------
@@ -278,13 +317,13 @@ async def test_share_that_ends_when_its_viewers_are_going(bridge: SharingBridge)
     """A viewer that was given up in the same moment leaves nothing behind, nor takes a thing from a fleet's watcher."""
     watcher = await bridge.watch("A")
     viewer, _ = await bridge.viewer("A", ttl=100)
-    session = next(stream for stream in bridge.streaming.streams if hasattr(stream, "tell_share"))
+    (session,) = [each for each in sessions(bridge) if isinstance(each.role, ShareViewer)]
     bridge.clock.advance(101)
-    session.stalled()  # type: ignore[attr-defined]
+    session.stalled()
     bridge.streaming.deadlines.enforce()
     await viewer.end()
     await eventually(lambda: len(bridge.streaming.streams) == 1)
-    assert bridge.sharing.entry.viewers == 0
+    assert bridge.sharing.entrance.viewers == 0
     bridge.publish(seed("A"))
     await watcher.expect("message")
     await (await bridge.watch("A")).until("message")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import aiohttp
-import pytest
 
 from bridge.core.times import timestamp
 from share.api import public_routes
+from share.api.passwords import Passwords
 from share.model.draft import Changes
 from tests.functional.share.stream.conftest import StartSharing
-from tests.functional.share.stream.served import FILE, INIT, STREAM, SharingBridge, broken_database, seed
+from tests.functional.share.stream.served import FILE, INIT, QUICK, STREAM, SharingBridge, broken_database, seed
 
 LABEL: Final = "Delivery of the piano"
 UNKNOWN = "A" * 22
@@ -244,24 +245,30 @@ async def test_changed_password_counts_at_once(bridge: SharingBridge) -> None:
     assert (await bridge.init(code))[0] == 200
 
 
-async def test_share_that_is_revoked_while_a_password_is_checked(
-    bridge: SharingBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class SlowPasswords(Passwords):
+    """``meanwhile`` happens before the answer of a check."""
+
+    meanwhile: Callable[[], Awaitable[object]]
+
+    async def verify(self, stored: str, password: str) -> bool:
+        matches = await super().verify(stored, password)
+        await self.meanwhile()
+        return matches
+
+
+async def test_share_that_is_revoked_while_a_password_is_checked(start: StartSharing) -> None:
     """No token, and the true reason."""
+    passwords = SlowPasswords(QUICK)
+    bridge = await start(passwords=passwords)
     share, code = await bridge.share(password=SECRET)
-
-    async def verify(_stored: str, _password: str) -> bool:
-        await bridge.sharing.links.revoke(share)
-        return True
-
-    monkeypatch.setattr(bridge.sharing.passwords, "verify", verify)
+    passwords.meanwhile = lambda: bridge.sharing.links.revoke(share)
     status, answer = await bridge.init(code, SECRET)
     assert (status, answer["code"]) == (410, "share_revoked")
 
 
 async def test_refusals_keep_nothing_of_a_request(bridge: SharingBridge) -> None:
     """Code and password are gone from memory with the answer, whatever it was."""
-    bridge.stop_monotonic()
+    bridge.ticks.stop()
     _, code = await bridge.share(password=SECRET)
     for number in range(3):
         assert (await bridge.init(f"unknown {number}", "x"))[0] == 404

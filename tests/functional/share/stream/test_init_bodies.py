@@ -138,9 +138,9 @@ async def test_client_that_goes_in_the_middle_of_its_body(
     for tail in (b"", b"{", b'{"code":"'):
         client = await bridge.raw()
         await client.send(f"POST {INIT} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode() + tail)
-        await eventually(bridge._strays)
+        await eventually(bridge.strays)
         await client.leave()
-        await eventually(lambda: not bridge._strays(), bridge._strays)
+        await eventually(lambda: not bridge.strays(), bridge.strays)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 

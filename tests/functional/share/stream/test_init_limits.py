@@ -10,10 +10,10 @@ import pytest
 from argon2.exceptions import VerificationError
 
 from share.api.passwords import NO_MEMORY
-from share.api.public_routes import RETRY_SECONDS, STREAM_PATH
+from share.api.public_routes import RETRY_SECONDS
 from share.model.limits import ShareLimits
 from tests.functional.share.stream.conftest import StartSharing
-from tests.functional.share.stream.served import INIT, SharingBridge
+from tests.functional.share.stream.served import INIT, STREAM, SharingBridge
 
 SECRET: Final = "correct horse"
 WRONG: Final = int(ShareLimits().wrong_passwords_per_minute)
@@ -26,7 +26,7 @@ def start(start: StartSharing) -> StartSharing:
 
     async def start_still(**settings: Any) -> SharingBridge:
         bridge = await start(**settings)
-        bridge.stop_monotonic()
+        bridge.ticks.stop()
         return bridge
 
     return start_still
@@ -34,8 +34,7 @@ def start(start: StartSharing) -> StartSharing:
 
 def later(bridge: SharingBridge, seconds: float) -> None:
     """Move the monotonic clock."""
-    before = bridge.streaming.monotonic
-    bridge.streaming.monotonic = lambda: before() + seconds
+    bridge.ticks.advance(seconds)
 
 
 async def ask(bridge: SharingBridge, code: str, forwarded: str | None = None) -> int:
@@ -193,8 +192,8 @@ async def test_flood_of_streams_with_bad_tokens_is_limited(start: StartSharing) 
     """A token that opens nothing costs its sender as much of the rate as a good one."""
     bridge = await start(public_requests_per_minute=2)
     for _ in range(2):
-        client = await bridge.connect(STREAM_PATH, "nonsense")
+        client = await bridge.connect(STREAM, "nonsense")
         assert (await client.end())[0] == 1008
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
-        await bridge.connect(STREAM_PATH, "nonsense")
+        await bridge.connect(STREAM, "nonsense")
     assert caught.value.status == 429

@@ -9,10 +9,19 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import StorageError
-from bridge.stream import session
+from bridge.stream.limits import StreamLimits
 from share.model.share import EndReason
 from tests.functional.share.stream.conftest import StartSharing
-from tests.functional.share.stream.served import FILE, STREAM, SharingBridge, broken_database, flood, seed, stalled
+from tests.functional.share.stream.served import (
+    FILE,
+    SMALL_BUFFER_BYTES,
+    STREAM,
+    SharingBridge,
+    broken_database,
+    flood,
+    seed,
+    stalled,
+)
 from tests.functional.stream.clients import Client
 from tests.functional.stream.raw import CLOSE, TEXT, frame
 from tests.functional.stream.served import eventually, open_sockets
@@ -52,10 +61,15 @@ async def test_token_of_a_revoked_share_opens_nothing(bridge: SharingBridge) -> 
     assert (await bridge.init(code))[1]["code"] == "share_revoked"
 
 
-async def test_hundreds_and_the_stalled_are_gone_at_once(start: StartSharing, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hundreds_and_the_stalled_are_gone_at_once(start: StartSharing) -> None:
     """Every stream has ended, and every file of a stalled one is closed, with no wait for a goodbye; all hear of it."""
-    monkeypatch.setattr(session, "CLOSE_SECONDS", 60.0)
-    bridge = await start(public_requests_per_minute=0, max_connections_per_ip=0, handshakes_per_second=0)
+    bridge = await start(
+        public_requests_per_minute=0,
+        max_connections_per_ip=0,
+        handshakes_per_second=0,
+        stream=StreamLimits(close_seconds=60.0),
+        send_buffer_bytes=SMALL_BUFFER_BYTES,
+    )
     share, code = await bridge.share()
     token = await bridge.token_of(code)
     before = open_sockets()
@@ -86,9 +100,9 @@ async def test_hundreds_and_the_stalled_are_gone_at_once(start: StartSharing, mo
         assert client.ended == "reset"
 
 
-async def test_viewer_that_never_says_goodbye(bridge: SharingBridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gets nothing more from the moment of the call, and is cut CLOSE_SECONDS later."""
-    monkeypatch.setattr(session, "CLOSE_SECONDS", 0.3)
+async def test_viewer_that_never_says_goodbye(start: StartSharing) -> None:
+    """It gets nothing more from the moment of the call, and is cut ``close_seconds`` later."""
+    bridge = await start(stream=StreamLimits(close_seconds=0.3))
     share, code = await bridge.share()
     client = await bridge.raw()
     await client.upgrade(STREAM, await bridge.token_of(code))
@@ -132,4 +146,4 @@ async def test_streams_that_open_while_it_is_revoked(start: StartSharing) -> Non
 
     outcomes = (await asyncio.gather(*(come(number) for number in range(40)), revoke()))[:-1]
     assert set(outcomes) <= {"revoked", "share_closed"}
-    await eventually(lambda: bridge.sharing.entry.viewers == 0)
+    await eventually(lambda: bridge.sharing.entrance.viewers == 0)

@@ -6,10 +6,9 @@ import asyncio
 import json
 from typing import Any, Final
 
-import pytest
-
+from bridge.stream.limits import StreamLimits
 from tests.functional.share.stream.conftest import StartSharing
-from tests.functional.share.stream.served import STREAM, SharingBridge, seed, stalled
+from tests.functional.share.stream.served import SMALL_BUFFER_BYTES, STREAM, SharingBridge, seed, sessions, stalled
 from tests.functional.stream.raw import TEXT, RawClient
 
 NAMES: Final = [f"truck-{number}" for number in range(10)]
@@ -39,15 +38,16 @@ async def read_to_last(client: RawClient) -> list[dict[str, Any]]:
     return events
 
 
-async def test_stalled_viewer_comes_back_to_the_present(bridge: SharingBridge) -> None:
+async def test_stalled_viewer_comes_back_to_the_present(start: StartSharing) -> None:
     """What waits is one position per device, the newest; the loss is told by alias, and it adds up."""
+    bridge = await start(send_buffer_bytes=SMALL_BUFFER_BYTES)
     _, code = await bridge.share(*NAMES)
     client = await stalled(bridge, await bridge.token_of(code))
     await bury(bridge)
-    (stream,) = bridge.streaming.streams
-    subscription = stream.subscription  # type: ignore[attr-defined]
+    (stream,) = sessions(bridge)
+    subscription = stream.subscription
     assert subscription.waiting[0] == len(NAMES)
-    assert stream._transport.get_write_buffer_size() <= 64 * 1024  # type: ignore[attr-defined]
+    assert stream.socket.unwritten_bytes <= 64 * 1024
     events = await read_to_last(client)
     messages = [event for event in events if event["event"] == "message"]
     gaps = [event["data"] for event in events if event["event"] == "gap"]
@@ -64,12 +64,12 @@ async def test_stalled_viewer_comes_back_to_the_present(bridge: SharingBridge) -
 
 async def test_queue_of_a_viewer_is_bounded(start: StartSharing) -> None:
     """Under a small bound with another policy than conflation: dropped, counted, told, never more than the bound."""
-    bridge = await start(queue_messages=50, overflow="drop-oldest")
+    bridge = await start(queue_messages=50, overflow="drop-oldest", send_buffer_bytes=SMALL_BUFFER_BYTES)
     _, code = await bridge.share(*NAMES)
     client = await stalled(bridge, await bridge.token_of(code))
     await bury(bridge)
-    (stream,) = bridge.streaming.streams
-    subscription = stream.subscription  # type: ignore[attr-defined]
+    (stream,) = sessions(bridge)
+    subscription = stream.subscription
     assert subscription.waiting[0] <= 50
     assert subscription.dropped > 0
     events = await read_to_last(client)
@@ -86,12 +86,16 @@ async def test_losses_before_the_channel_are_told_by_alias(bridge: SharingBridge
     assert "truck" not in str(viewer.texts)
 
 
-async def test_stalled_viewer_costs_the_others_nothing(start: StartSharing, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stalled_viewer_costs_the_others_nothing(start: StartSharing) -> None:
     """Of a hundred viewers of one share one reads nothing: the others get every position in its turn, and no gap."""
-    # A slow machine takes so long that the stalled one would be cut, and the others would be pinged.
-    monkeypatch.setattr("bridge.fanout.subscription.WRITE_SECONDS", 600.0)
     bridge = await start(
-        public_requests_per_minute=0, max_connections_per_ip=0, handshakes_per_second=0, heartbeat_seconds=300
+        public_requests_per_minute=0,
+        max_connections_per_ip=0,
+        handshakes_per_second=0,
+        # A slow machine takes so long that the stalled one would be cut, and the others would be pinged.
+        stream=StreamLimits(write_seconds=600.0),
+        heartbeat_seconds=300,
+        send_buffer_bytes=SMALL_BUFFER_BYTES,
     )
     _, code = await bridge.share(*NAMES)
     token = await bridge.token_of(code)

@@ -103,6 +103,7 @@ async def test_foreign_token_narrows_what_is_shown(bridge: SharingBridge) -> Non
 
 async def test_foreign_token_delays_what_is_shown(bridge: SharingBridge) -> None:
     """What another viewer has seen by now, this one sees in an hour."""
+    bridge.lingering = 1  # its room stays as long as its delay
     client, share = await viewer(bridge, made(bridge, delay_s=3600))
     assert share["delay_s"] == 3600.0
     await shown(bridge, (await viewer(bridge, made(bridge)))[0])

@@ -79,7 +79,7 @@ class Case:
         subscription, transport = subscribe(self.broker)
         if full:
             transport.fill()
-        channel.watched = True
+        channel.watched = True  # as a room sees to it
         self.broker.select(subscription, channel.selection)
         subscription.show(channel.known())
         self.broker.pump(subscription)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from bridge.protocol.closing import CloseReason
 from share.model.grant import Grant
 from share.model.share import Share
-from share.stream.rooms import MAX_ROOMS_ELSEWHERE, Room, Rooms
+from share.stream.rooms import Room, Rooms
 from tests.fakes import events_in
 from tests.unit.share.stream.channels import NOW, ONE, Case
+
+LINGER_SECONDS: Final = 60.0
+"""How long an empty room of tokens made elsewhere stays."""
 
 
 class Watcher:
@@ -41,11 +44,11 @@ class Watcher:
 class House(Case):
     """All rooms of a process."""
 
-    def __init__(self, max_elsewhere: int = MAX_ROOMS_ELSEWHERE) -> None:
+    def __init__(self, max_elsewhere: int = 1000) -> None:
         super().__init__()
         self.rooms = Rooms(
             self.broker, self.history, clock=self.clock, monotonic=self.monotonic, call_later=self.timers,
-            max_elsewhere=max_elsewhere,
+            max_elsewhere=max_elsewhere, linger_seconds=LINGER_SECONDS,
         )  # fmt: skip
         self.told: list[str] = []
         self.rooms.arrivals = self

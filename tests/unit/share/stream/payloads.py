@@ -19,11 +19,15 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Truth:
-    """Where a device was. ``values`` are by the names of FIELDS; what a format has no place for is missing."""
+    """Where a device was. ``values`` are by the names of FIELDS; what a format has no place for is missing.
+
+    ``by_network``: a network takes it to be there, it has not said so itself.
+    """
 
     lat: float
     lon: float
     values: dict[str, float]
+    by_network: bool = False
 
 
 def truth(rng: Random, time: float | None) -> Truth:
@@ -202,7 +206,9 @@ def payload(rng: Random, device_id: str, found: Truth) -> tuple[bytes, Truth]:
         for _ in range(rng.randrange(4)):
             place.setdefault(rng.choice([*_JUNK_KEYS, device_id, MARK]), _junk(rng, device_id))
     said = {name: value for name, value in found.values.items() if name in fields}
-    return json.dumps(document, ensure_ascii=rng.random() < 0.5).encode(), Truth(found.lat, found.lon, said)
+    return json.dumps(document, ensure_ascii=rng.random() < 0.5).encode(), Truth(
+        found.lat, found.lon, said, make is _things_stack_network
+    )
 
 
 def no_position(rng: Random, device_id: str) -> bytes:

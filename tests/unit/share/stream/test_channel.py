@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bridge.core.limits import FUTURE_SECONDS
-from bridge.core.telemetry import Kind, Position
-from share.stream.projection import Projection, project
+from bridge.core.telemetry import Kind
+from bridge.fanout.rendering import Message
+from share.stream.projection import project
 from tests.fakes import event
 from tests.telemetry import decoded
 from tests.unit.share.stream.channels import NOW, TWO, Case, fix, lasts, lats, network_made, shown
@@ -14,23 +15,39 @@ from tests.unit.share.stream.channels import NOW, TWO, Case, fix, lasts, lats, n
 # --- projection ---------------------------------------------------------------------------------------------------
 
 
-def test_message_is_projected_once_however_many_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_is_projected_once_however_many_watch() -> None:
     """A hundred viewers cost one projection, and get the very same bytes."""
-    projected: list[Position] = []
-
-    def counting(position: Position, fields: frozenset[str], precision_m: float) -> Projection:
-        projected.append(position)
-        return project(position, fields, precision_m)
-
-    monkeypatch.setattr("share.stream.channel.project", counting)
     case = Case()
     channel = case.open()
     viewers = [case.viewer(channel) for _ in range(100)]
+    before = project.cache_info()
     case.publish(fix("A", 1.0, 0), fix("B", 2.0, 0), fix("A", 3.0, 0))
-    assert len(projected) == 2
+    after = project.cache_info()
+    assert after.hits + after.misses - before.hits - before.misses == 2
     assert len({viewer.data for viewer in viewers}) == 1
     assert {viewer.writes for viewer in viewers} == {1}
     assert lats(viewers[0]) == [1.0, 3.0]
+
+
+def test_turn_of_many_devices_is_one_write_in_their_order() -> None:
+    """Whatever else the turn brings; each under its own alias."""
+    case = Case()
+    viewer = case.viewer(case.open(tuple((f"D{number}", f"Van {number}") for number in range(10))))
+    case.publish(fix("other", 50.0), *(fix(f"D{number}", 1.0 + number) for number in reversed(range(10))))
+    assert viewer.writes == 1
+    assert shown(viewer) == [(f"Van {number}", 1.0 + number) for number in reversed(range(10))]
+
+
+def test_share_that_nobody_watches_makes_no_frames() -> None:
+    """It keeps what newcomers are to be shown, and nothing for viewers that there are not."""
+    case = Case()
+    channel = case.open(trail=3)
+    turn = [Message(fix("A", 1.0 + number), number) for number in range(50)]
+    for watched, frames in ((False, 0), (True, 50), (False, 0)):
+        channel.watched = watched
+        assert len(channel.render(turn, case.clock(), case.monotonic())) == frames
+        assert lasts(channel) == [50.0]
+        assert list(channel.render((), case.clock(), case.monotonic())) == []
 
 
 def test_public_event_has_an_id_an_alias_and_the_granted_fields() -> None:
@@ -84,6 +101,14 @@ def test_what_a_network_says_is_shown_until_the_device_says_where_it_is() -> Non
     case.publish(fix("A", 3.0, -10), network_made(4.0, 0), fix("A", 5.0, -11))
     assert lats(viewer) == [3.0]
     assert lasts(channel) == [3.0]
+
+
+def test_what_a_network_said_makes_no_fix_an_old_one() -> None:
+    """A fix is held against earlier fixes alone, also when the first of them had no time."""
+    case = Case()
+    viewer = case.viewer(case.open())
+    case.publish(network_made(1.0, 0), fix("A", 2.0), fix("A", 3.0, -10), fix("A", 4.0, -11))
+    assert lats(viewer) == [1.0, 2.0, 3.0]
 
 
 def test_share_made_now_shows_what_a_network_says_where_nothing_better_is_known() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from bridge.core.telemetry import Fix, Position, Telemetry
 from share.model.grant import Destination
-from tests.unit.share.stream.channels import TWO, Case, fix, lats, shown
+from tests.fakes import Transport
+from tests.unit.share.stream.channels import TWO, Case, fix, lasts, lats, network_made, shown
 
 GOAL = Destination(5.0, 10.0, 100.0)
 
@@ -120,6 +121,39 @@ def test_frames_that_wait_for_a_slow_viewer_keep_the_alias_that_they_were_made_w
     gap, *messages = viewer.events()
     assert gap["data"]["devices"] == {"Van 1": 1}
     assert [(one["alias"], one["data"]["lat"]) for one in messages] == [("Van 1", 2.0), ("Bus", 3.0)]
+
+
+# --- slow viewers -------------------------------------------------------------------------------------------------
+
+
+def test_slow_viewer_ends_with_the_device_that_speaks_for_itself() -> None:
+    """Also where a fix is older than what a network said while it waited: as ``init`` and the others have it."""
+    case = Case()
+    channel = case.open()
+    viewer = case.viewer(channel)
+    viewer.fill()
+    case.publish(network_made(1.0, 0))
+    case.publish(fix("A", 2.0, -10))
+    case.read(viewer)
+    assert (lats_shown(viewer), lasts(channel)) == ([2.0], [2.0])
+
+
+def test_slow_viewer_ends_with_the_newest_when_our_clock_was_set_back() -> None:
+    """What waits is as of the clock before: it does not keep the newer position from taking its place."""
+    case = Case()
+    channel = case.open()
+    viewer = case.viewer(channel)
+    viewer.fill()
+    case.publish(fix("A", 1.0))
+    case.skew = -3600.0
+    case.publish(fix("A", 2.0))
+    case.read(viewer)
+    assert (lats_shown(viewer), lasts(channel)) == ([2.0], [2.0])
+
+
+def lats_shown(viewer: Transport) -> list[float]:
+    """Latitudes of the messages that came, whatever gaps were told."""
+    return [one["data"]["lat"] for one in viewer.events() if one["event"] == "message"]
 
 
 # --- losses -------------------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ class Watcher(Transport):
         self.written: list[tuple[float, bytes]] = []
         broker = play.case.broker
         messages, policy = play.rng.choice([2, 100]), play.rng.choice(list(Policy))
+        self.has_room = policy is Policy.LATEST and messages == 100
         self.subscription, _ = subscribe(broker, policy, messages, transport=self)
         play.rooms.enter(room, self)
         self.write(event_frame("hello", {"share": share_data(room, NOW)}))
@@ -80,8 +81,9 @@ class Play:
         self.case = Case()
         case = self.case
         self.rooms = Rooms(
-            case.broker, case.history, clock=case.clock, monotonic=case.monotonic, call_later=case.timers
-        )
+            case.broker, case.history, clock=case.clock, monotonic=case.monotonic, call_later=case.timers,
+            max_elsewhere=2, linger_seconds=60.0,
+        )  # fmt: skip
         case_of = rng.choice([str.upper, str.lower, str.title])
         self.device_ids = [case_of(f"{SECRET}-{rng.getrandbits(48):012x}-{n}é") for n in range(4)]
         self.names: dict[str, str] = {}
@@ -90,6 +92,10 @@ class Play:
         self.watchers: list[Watcher] = []
         self.open: list[Room] = []
         self.seen: Counter[str] = Counter()
+        self.fixes: dict[tuple[str, str], int] = {}
+        """By channel and device: the number of the first message that can only be a fix."""
+        self.guesses: dict[tuple[str, str], int] = {}
+        """The same for the last message that can only be where a network takes the device to be."""
 
     def alias(self, device_id: str) -> str:
         alias = f"Van {len(self.names)}" + self.rng.choice(["", ' "</x>\\', "🚚é", "%d{}"])
@@ -121,20 +127,26 @@ class Play:
         self.sent = [replace(sent, received_at=NOW + self.case.skew + sent.monotonic) for sent in self.sent]
         for number in range(self.rng.randint(1, 2)):
             self.begin(number)
-        steps = [self.messages] * 6 + [self.wait] * 3 + [self.join] * 2 + [self.rename, self.lose, self.read_on]
+        steps = [self.messages] * 6 + [self.wait] * 3 + [self.join] * 2
+        steps += [self.rename, self.lose, self.stall, self.read_on]
         for _ in range(self.rng.randint(6, 14)):
             self.rng.choice(steps)()
             if self.rng.random() < 0.3:
                 self.init()
         self.read_on()
         self.case.timers.advance(4000)
+        self.read_on()
         self.init()
+        self.check_newest()
         for room in self.open:
             if room.share is not None:
                 self.rooms.closed(room.share, self.rng.choice([None, *EndReason]))
         for watcher in self.watchers:
             for at, data in watcher.written:
                 self.check(watcher.room.grant, at, data)
+        for place in self.fixes.keys() & self.guesses.keys():
+            self.seen["fix after a network's guess"] += 1
+            assert self.guesses[place] < self.fixes[place], "a network's guess after a fix"
 
     def begin(self, number: int) -> None:
         grant = self.grant()
@@ -191,6 +203,11 @@ class Play:
     def lose(self) -> None:
         self.case.broker.lost({self.rng.choice(self.device_ids): 3}, self.rng.randrange(2))
 
+    def stall(self) -> None:
+        """Every peer stops reading."""
+        for watcher in self.watchers:
+            watcher.fill()
+
     def read_on(self) -> None:
         """Every peer has read what was written."""
         for watcher in self.watchers:
@@ -228,21 +245,43 @@ class Play:
                 self.seen[f"replay {replay}, delay {grant.delay_s > 0}"] += 1
                 assert event.keys() == {"id", "alias", "data"}
                 assert MESSAGE_ID.fullmatch(event["id"])
-                self.check_position(grant, at, event["alias"], event["data"])
+                sources = self.check_position(grant, at, event["alias"], event["data"])
+                epoch, number = event["id"].split("-")[0], int(event["id"].split("-")[1])
+                place = (epoch, self.names[event["alias"]])
+                if all(sources):
+                    self.guesses[place] = max(number, self.guesses.get(place, number))
+                elif not any(sources):
+                    self.fixes[place] = min(number, self.fixes.get(place, number))
             elif name == "gap":
                 assert event["data"]["devices"].keys() <= self.names.keys()
             else:
                 assert name in {"hello", "share", "expired", "revoked"}
 
-    def check_position(self, grant: Grant, at: float, alias: str, shown: dict[str, Any]) -> None:
-        """It is what the grant makes of something that was received, may be shown, and may be by now."""
+    def check_newest(self) -> None:
+        """Every viewer with room enough has in the end what ``init`` shows, of each device."""
+        for watcher in self.watchers:
+            events = [one for _, data in watcher.written for one in events_in(data) if one["event"] == "message"]
+            last = {self.names[one["alias"]]: one["data"] for one in events}
+            known = {self.names[alias]: body for alias, body in watcher.room.channel.last() if body is not None}
+            if watcher.has_room:
+                self.seen["newest"] += len(known)
+                assert last == {device_id: json.loads(body) for device_id, body in known.items()}
+
+    def check_position(self, grant: Grant, at: float, alias: str, shown: dict[str, Any]) -> list[bool]:
+        """It is what the grant makes of something that was received, may be shown, and may be by now.
+
+        Returns, for each message that it may stand for, whether that was a network's.
+        """
         assert shown.keys() <= {"lat", "lon", *grant.fields}
         device_id = self.names[alias]
         assert device_id in grant.device_ids
-        assert any(
-            sent.device_id == device_id and sent.monotonic + grant.delay_s <= at + 1e-9 and shows(grant, sent, shown)
+        sources = [
+            sent.truth.by_network
             for sent in self.sent
-        )
+            if sent.device_id == device_id and sent.monotonic + grant.delay_s <= at + 1e-9 and shows(grant, sent, shown)
+        ]
+        assert sources
+        return sources
 
 
 def test_viewers_see_what_the_grant_says_and_nothing_else() -> None:
@@ -258,4 +297,6 @@ def test_viewers_see_what_the_grant_says_and_nothing_else() -> None:
         seen.update(play.seen)
     assert min(seen["replay None, delay False"], seen["replay True, delay False"], seen["init"]) > EXAMPLES / 2
     assert min(seen["replay None, delay True"], seen["gap"], seen["share"], seen["expired"]) > EXAMPLES / 4
+    assert seen["newest"] > EXAMPLES / 4
+    assert seen["fix after a network's guess"] > EXAMPLES / 40
     assert min(seen["replay True, delay True"], seen["revoked"]) > EXAMPLES / 20

@@ -14,11 +14,10 @@ from bridge.protocol.closing import CloseReason
 from share.model.grant import Destination, Grant
 from share.model.share import EndReason, Share
 from share.stream.public_json import share_answer, share_data
-from share.stream.rooms import LINGER_SECONDS
 from tests.fakes import Transport, subscribe
 from tests.unit.fanout.brokers import NOTHING
 from tests.unit.share.stream.channels import NOW, ONE, TWO, fix, lats
-from tests.unit.share.stream.houses import House, Watcher
+from tests.unit.share.stream.houses import LINGER_SECONDS, House, Watcher
 
 
 def test_room_of_a_share_is_there_from_its_opening_to_its_end() -> None:
@@ -39,7 +38,7 @@ def test_room_of_a_share_is_there_from_its_opening_to_its_end() -> None:
 
 
 def test_room_of_a_foreign_token_is_there_while_it_is_watched_and_a_while_after() -> None:
-    """Equal grants meet in one room; who comes back within LINGER_SECONDS finds it, then it is gone."""
+    """Equal grants meet in one room; who comes back within ``linger_seconds`` finds it, then it is gone."""
     house = House()
     first, second = (Watcher(house, house.elsewhere(Grant(ONE, trail=9))) for _ in range(2))
     assert first.room is second.room
@@ -56,6 +55,21 @@ def test_room_of_a_foreign_token_is_there_while_it_is_watched_and_a_while_after(
     assert len(house.rooms) == 0
     assert house.things == NOTHING
     assert house.elsewhere(Grant(ONE, trail=9)) is not first.room
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_room_is_watched_from_the_first_viewer_to_the_last(is_stored: bool) -> None:
+    """And again when one comes back: frames are made meanwhile, and only then."""
+    house = House()
+    room = house.share()[1] if is_stored else house.elsewhere(Grant(ONE))
+    assert not room.channel.watched
+    for _ in range(2):
+        first, second = Watcher(house, room), Watcher(house, room)
+        assert room.channel.watched
+        first.leave()
+        assert room.channel.watched
+        second.leave()
+        assert not room.channel.watched
 
 
 def test_empty_room_of_a_delayed_foreign_token_stays_as_long_as_its_delay() -> None:
