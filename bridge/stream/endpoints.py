@@ -183,7 +183,7 @@ def _verified(session: Session, request: web.Request, *, required: bool) -> Prin
 
 
 def _policy(request: web.Request) -> Policy | None:
-    """``?overflow=``; anything but a policy is told by ``check_query``."""
+    """``?overflow=``; ``check_query`` refuses anything but a policy."""
     return _POLICIES.get(request.query.get("overflow", ""))
 
 

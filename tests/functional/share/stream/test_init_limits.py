@@ -175,7 +175,7 @@ async def test_wrong_passwords_that_come_together(start: StartSharing) -> None:
 
 
 async def test_one_share_does_not_use_up_the_password_checks_of_all(start: StartSharing) -> None:
-    """Above MAX_WAITING_CHECKS who asks is told to come again; another share is served meanwhile."""
+    """Above MAX_WAITING_CHECKS the answer is to come again; another share is served meanwhile."""
     bridge = await start(public_requests_per_minute=0)
     _, code = await bridge.share(password=SECRET)
     _, other = await bridge.share(password=SECRET)

@@ -1,4 +1,4 @@
-"""Channels on a broker whose time goes when it is told, and who watches them."""
+"""Channels on a broker whose time goes when a test moves it, and who watches them."""
 
 from __future__ import annotations
 
