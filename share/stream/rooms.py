@@ -151,7 +151,7 @@ class Rooms:
             _each(room.viewers, lambda viewer: viewer.tell_share())
 
     def closed(self, share: Share, reason: EndReason | None) -> None:
-        """End every stream of ``share``, the stalled ones too; None when its time is over."""
+        """End every stream of ``share``, the stalled ones too; None when it has expired."""
         room = self._rooms.get(share.id)
         if room is None:
             return

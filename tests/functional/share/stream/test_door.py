@@ -58,7 +58,7 @@ async def test_subprotocol_that_is_chosen_is_ours(bridge: SharingBridge) -> None
 
 
 async def test_cookie_of_an_operator_is_not_looked_at(bridge: SharingBridge) -> None:
-    """Who manages shares opens a link like everybody else; his cookie alone opens nothing here."""
+    """An operator opens a link like everybody else; the operator's cookie alone opens nothing here."""
     _, code = await bridge.share()
     cookies = {"telemetry_bridge_token": bridge.token("*", scopes=["stream", "share", "admin"])}
     client = await bridge.connect(f"{STREAM}?token={await bridge.token_of(code)}", cookies=cookies)
@@ -76,7 +76,7 @@ async def test_two_different_tokens(bridge: SharingBridge) -> None:
 
 
 async def test_parameters_that_are_not_known(bridge: SharingBridge) -> None:
-    """Told with their number and closed: a viewer cannot choose devices, nor how much waits for him."""
+    """Closed with an error that names their number: a viewer can choose neither devices nor its queue."""
     _, code = await bridge.share()
     token = await bridge.token_of(code)
     for query in ("device_ids=B", "overflow=disconnect", "snapshot=false", "groups=*", "x=%0a", "code=" + code):
@@ -86,7 +86,7 @@ async def test_parameters_that_are_not_known(bridge: SharingBridge) -> None:
 
 
 async def test_tokens_that_open_nothing(bridge: SharingBridge) -> None:
-    """Each is told why, once, and closed with 1008; nothing else of the server is told."""
+    """Each gets one error that says why, and 1008; it reveals nothing else of the server."""
     share, code = await bridge.share()
     upcoming, _ = await bridge.share(since=60)
     ended, _ = await bridge.share(ttl=30)

@@ -143,7 +143,7 @@ async def test_delayed_position_is_never_shown_after_the_end(bridge: SharingBrid
     bridge.publish(seed("A", lat=1.0))
     await viewer.expect("message")
     bridge.publish(seed("A", lat=2.0))
-    bridge.clock.advance(601)  # the token is over, and the release of the position is what notices
+    bridge.clock.advance(601)  # the token has expired, and the release of the position is what notices
     code, events = await viewer.end()
     assert (code, [event["event"] for event in events]) == (1000, ["expired"])
     assert bridge.sharing.links.find_open(share.id) is not None
@@ -216,7 +216,7 @@ async def test_new_names_are_told(bridge: SharingBridge) -> None:
     event = await viewer.next()
     assert event is not None and event["alias"] == "Bus"
     await bridge.sharing.links.change(share, Changes(max_viewers=5))
-    assert await viewer.quiet() == []  # it concerns him not
+    assert await viewer.quiet() == []  # which does not concern the viewer
 
 
 async def test_new_name_reaches_a_viewer_that_did_not_read(
@@ -262,7 +262,7 @@ async def test_new_name_reaches_a_viewer_that_did_not_read(
 
 
 async def test_clock_that_is_set_forward(bridge: SharingBridge) -> None:
-    """An hour: tokens are over, the share of two hours is not; init gives the next token, and all is well."""
+    """An hour: tokens have expired, the share of two hours has not; init gives the next token, and all is well."""
     share, code = await bridge.share(ttl=7200)
     viewer = await bridge.view(await bridge.token_of(code))
     await viewer.expect("hello")

@@ -85,7 +85,7 @@ async def test_every_token_is_another(bridge: SharingBridge) -> None:
     assert await bridge.token_of(code) != await bridge.token_of(code)
 
 
-# --- what a code that does not work is told --------------------------------------------------------------
+# --- what a code that does not work gets --------------------------------------------------------------
 
 SHAPES: Final = [
     "x",
@@ -211,7 +211,7 @@ async def test_start_is_told_to_who_has_the_password_only(bridge: SharingBridge)
 
 
 async def test_end_is_told_after_the_password(bridge: SharingBridge) -> None:
-    """Who has the code alone does not even learn that it is over: the moment of an arrival is nobody's else."""
+    """The code alone does not even reveal that the share has ended: the moment of an arrival is private."""
     share, revoked = await bridge.share(password=SECRET)
     _, ended = await bridge.share(ttl=60, password=SECRET)
     await bridge.sharing.links.revoke(share)

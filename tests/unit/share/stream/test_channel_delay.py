@@ -122,7 +122,7 @@ def test_each_device_waits_for_itself() -> None:
 
 
 def test_who_joins_sees_what_is_released_and_no_more() -> None:
-    """Trail, last position and ``init``; what waits comes to him live, at its time."""
+    """Trail, last position and ``init``; what waits comes live, at its time."""
     case = Case()
     channel = case.open(delay_s=10.0, trail=10)
     case.publish(fix("A", 1.0))
@@ -156,7 +156,7 @@ def test_nothing_is_shown_after_the_end() -> None:
 
 
 def test_deadlines_come_before_a_delayed_release() -> None:
-    """A share, or a token, that is over at that moment gets nothing of it."""
+    """A share, or a token, that has expired at that moment gets nothing of it."""
     case = Case()
     channel = case.open(delay_s=10.0)
     (subscription, ending), staying = case.join(channel), case.viewer(channel)
