@@ -5,13 +5,15 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 STAMPS := $(VENV)/stamps
+# As in CI: no variable of this shell makes a test pass or fail.
+PYTEST := .ci/bare $(BIN)/python -m pytest
 
 # Folders that hold Python today; mypy refuses a folder without any.
 SOURCES := $(patsubst %/,%,$(sort $(dir $(wildcard bridge/*.py share/*.py tests/*.py bench/*.py examples/*.py))))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format bench strangers lock upgrade parts clean
+.PHONY: help run test fast check format bench strangers lock upgrade parts clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
@@ -19,8 +21,15 @@ help: ## list the targets
 run: $(STAMPS)/run ## fresh machine to running demo: embedded MQTT broker, simulated fleet, a share link
 	$(BIN)/telemetry-bridge demo $(ARGS)
 
+# Coverage has a floor, which a choice of tests would not reach. Counting takes half as much processor time again: not
+# under the tests with real parts, which measure times, and whose programs are not counted anyway.
 test: $(STAMPS)/dev check parts ## fresh machine to tested: what the tests need, the checks, the tests (ARGS="-k name" to choose)
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
+	$(PYTEST) --numprocesses 3 --dist loadfile $(if $(ARGS),$(ARGS),--cov tests/unit tests/functional)
+	$(if $(ARGS),,$(PYTEST) --numprocesses 3 --dist loadfile tests/real)
+
+# Property tests are most of the time that unit tests take.
+fast: $(STAMPS)/dev ## the unit tests but for the property tests: half a minute on two free cores
+	$(PYTEST) --numprocesses 2 --dist loadfile -m "not hypothesis" tests/unit $(ARGS)
 
 check: $(STAMPS)/dev ## style, types and layers
 	$(BIN)/ruff check .
@@ -51,7 +60,7 @@ upgrade: COMPILE_FLAGS = --upgrade
 upgrade: lock ## like lock, but take the newest releases
 
 clean: ## remove what make and the tools have made
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .cache
+	rm -rf $(VENV) dist .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # --- the virtual environment ---------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.errors import BenchError
+from tests.environment import environment
 
 OPENSSL_SECONDS: Final = 30.0
 
@@ -38,7 +39,7 @@ def make_certificate(folder: Path) -> Certificate:
     command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     command += ["-keyout", str(made.key), "-out", str(made.chain)]
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=OPENSSL_SECONDS)
+        subprocess.run(command, env=environment(), check=True, capture_output=True, text=True, timeout=OPENSSL_SECONDS)
     except FileNotFoundError:
         raise BenchError("openssl is not installed: apt-get install openssl") from None
     except subprocess.CalledProcessError as error:

@@ -43,7 +43,7 @@ def events_in(data: bytes) -> list[dict[str, Any]]:
 
 
 def position(device_id: str, text: str = "{}") -> Telemetry:
-    """A live position without a time of its own."""
+    """A live position without a time."""
     return Telemetry(device_id, text.encode(), fix=Fix(1.5, -70.25))
 
 

@@ -13,7 +13,7 @@ from typing import Final
 PORTS: Final = range(20_000, 32_768)
 """Below those that the kernel takes by itself, for outgoing connections and for port 0 (ip(7))."""
 MOST_WORKERS: Final = 16
-"""Processes of one pytest-xdist run that have ports of their own."""
+"""Processes of one pytest-xdist run, each with its ports."""
 
 
 def _own_ports() -> Iterator[int]:

@@ -150,5 +150,5 @@ def _program(name: str) -> str:
 
 
 def _user() -> tuple[int | None, list[int] | None]:
-    """As whom PostgreSQL runs: user (and group) and further groups; None leaves them as they are."""
+    """The account that PostgreSQL runs as: user (and group) and further groups; None leaves them as they are."""
     return (NOBODY, []) if os.getuid() == 0 else (None, None)

@@ -1,4 +1,4 @@
-"""The commands of telemetry-bridge as processes of their own, as a person runs them."""
+"""The commands of telemetry-bridge as separate processes, as a person runs them."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def check_quick(what: str, seconds: float, limit: float) -> None:
 def check_promise(what: str, limit: float, measure: Callable[[], float]) -> None:
     """One of TRIES is measured below ``limit`` seconds: a busy machine misses it at times.
 
-    So would a bug that is late by chance: that nothing is, the functional tests show with clocks of their own.
+    So would a bug that is late by chance: that nothing is, the functional tests show with clocks that they move.
     """
     tries: list[float] = []
     while not tries or tries[-1] >= limit:

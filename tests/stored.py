@@ -55,7 +55,7 @@ class FakeStore:
     async def replace(self, share: Share) -> None:
         await self._enter("replace")
         if share.id not in self.rows or self.rows[share.id].ended_at is not None:
-            raise GoneError("there is no such row, or it is over")
+            raise GoneError("there is no such row, or it has ended")
         self.rows[share.id] = replace(share, viewers_total=self.rows[share.id].viewers_total)
 
     async def by_id(self, share_id: str) -> Share | None:
@@ -114,7 +114,7 @@ class FakeAudience:
 
     @property
     def words(self) -> list[str]:
-        """What was told, without of whom."""
+        """What was told, without the ids."""
         return [word for word, _ in self.told]
 
 

@@ -36,12 +36,12 @@ MAX_CLAIM_CHARS: Final = 256
 _T = TypeVar("_T")
 _NOTHING: Final[tuple[str, ...]] = ()
 NO_GROUPS: Final[frozenset[str]] = frozenset()
-"""One for all tokens without groups: each empty set of its own takes 216 bytes, as long as a stream lives."""
+"""One for all tokens without groups: an empty set for each would take 216 bytes while its stream lives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """When and for whom a token holds. Times are wall-clock UTC in seconds since the epoch."""
+    """When a token holds, and for which audience and subject. Times are wall-clock UTC in seconds since the epoch."""
 
     expires_at: float
     valid_at: float | None = None

@@ -43,4 +43,7 @@ def find_credential(headers: Mapping[str, str], cookies: Mapping[str, str], quer
 
 def _values(headers: Mapping[str, str], name: str) -> list[str]:
     # Not headers.get(): plain mappings mind the case, and multi-dicts hide all but the first.
+    getall = getattr(headers, "getall", None)
+    if getall is not None:
+        return list(getall(name, ()))
     return [value for header, value in headers.items() if header.lower() == name]

@@ -4,7 +4,7 @@
 
     BridgeError
     ├── SettingsError       a setting is wrong; the process must not start (exit status 2)
-    ├── StartError          the settings are right but the host says no, e.g. the port is in use (exit 1)
+    ├── StartError          the settings are right but the host refuses, e.g. the port is in use (exit 1)
     ├── PayloadError        an MQTT message that is not delivered; counted by ``cause``
     ├── TokenError          a credential that is not accepted; ``code`` says why
     ├── CommandError        a client's request that cannot be carried out; becomes an ``error`` event

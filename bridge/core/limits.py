@@ -6,7 +6,7 @@ from typing import Final
 
 # --- what a client may send -------------------------------------------------------------------------
 MAX_MESSAGE_BYTES: Final = 16 * 1024
-"""One message from a client. The largest honest command, 1,000 ids, is below; aiohttp's own limit is 4 MiB."""
+"""One message from a client. The largest honest command, 1,000 short ids, is below."""
 MAX_DEVICE_ID_CHARS: Final = 64
 """Length of a device_id. IMEI 15, DevEUI 16, UUID 36; 64 leaves room for names and keeps keys small."""
 MAX_TOKEN_BYTES: Final = 2048
@@ -35,9 +35,9 @@ AUTHENTICATE_SECONDS: Final = 10.0
 PONG_SECONDS: Final = 10.0
 """From our ping to any sign of life. Centrifugo's default too; longer than a mobile radio's wake-up."""
 WRITE_SECONDS: Final = 30.0
-"""A socket that does not take most of one chunk (48 KiB) in this time is dead or useless: about 1 KiB/s."""
+"""For a socket above HIGH_WATER_BYTES to get below LOW_WATER_BYTES. Slower than 2 KiB/s it is dead or useless."""
 CLOSE_SECONDS: Final = 2.0
-"""From our Close frame to the peer's; then the transport is aborted. aiohttp's close() alone can hang."""
+"""From our Close frame to the peer's; then the connection is closed, or aborted if the peer has read nothing."""
 LINGER_SECONDS: Final = 0.5
 """From our Close frame over a broken frame to the end of our sending side: time for the peer's own Close frame,
 which some libraries (aiohttp's client) no longer write to a connection that is half closed."""

@@ -62,7 +62,13 @@ def _rest(text: str) -> int:
 
 def timestamp(at: float) -> str:
     """``at`` (seconds since the epoch) as RFC 3339 in UTC, cut to milliseconds: ``2030-01-31T12:00:00.000Z``."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, microseconds = divmod(round(at * _MICROSECONDS), _MICROSECONDS)
+    return f"{_second_text(second)}.{microseconds // 1000:03d}Z"
+
+
+@lru_cache(_REMEMBERED)
+def _second_text(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
 
 
 class Timer(Protocol):

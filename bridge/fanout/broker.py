@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -199,13 +199,16 @@ class Broker:
                 self._pump(subscription, now)
 
     def snapshot(
-        self, subscription: Subscription, device_ids: Iterable[str], patterns: Iterable[str], replay: Replay
+        self, subscription: Subscription, device_ids: Iterable[str], patterns: Collection[str], replay: Replay
     ) -> None:
         """Show ``subscription`` the last-known messages of these devices, as fast as its socket takes them.
 
         A message that comes live after this call is not shown as well, nor is one of a device that is no
         longer selected when its turn comes.
         """
+        device_ids = [device_id for device_id in device_ids if device_id in self._history]
+        if not device_ids and not patterns:
+            return
         snapshot = self._snapshots.get(subscription)
         if snapshot is None:
             snapshot = Snapshot(self._history, replay, lambda each: self._wants(subscription, each))

@@ -90,7 +90,8 @@ class LastKnown:
         if message.fix is None:
             before, device.other = device.other, Remembered(sequence, number, message, received_monotonic)
         else:
-            before, at = device.fix, taken_at(message, now)
+            before, time = device.fix, message.fix.time
+            at = time if time is not None and time <= now else taken_at(message, now)
             if before is not None and at <= device.taken_at:
                 known_at = min(device.taken_at, now)
                 repeats = at == known_at and message.retained and not before.message.retained
@@ -101,6 +102,9 @@ class LastKnown:
         while len(self._devices) > self._max_devices or (self._bytes > self._max_bytes and len(self._devices) > 1):
             self._forget(next(iter(self._devices)))
         return number
+
+    def __contains__(self, device_id: str) -> bool:
+        return device_id in self._devices
 
     def of(self, device_id: str) -> Iterable[Remembered]:
         """What is known of one device, the oldest message first. Empty when nothing is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -43,13 +42,18 @@ class OutboxLimits:
 
 
 class _Waiting:
-    """One message that waits, and the next one of its device."""
+    """One message that waits, its neighbours in the queue, and the next one of its device.
 
-    __slots__ = ("entry", "next", "number")
+    Links instead of a dictionary in order: those are 190 bytes for each message, more than most frames have.
+    """
 
-    def __init__(self, entry: Entry, number: int) -> None:
+    __slots__ = ("entry", "newer", "next", "number", "older")
+
+    def __init__(self, entry: Entry, number: int, older: _Waiting | None) -> None:
         self.entry = entry
         self.number = number
+        self.older = older
+        self.newer: _Waiting | None = None
         self.next: _Waiting | None = None
 
 
@@ -87,12 +91,16 @@ class Outbox:
     while nothing has to go.
     """
 
-    __slots__ = ("_limits", "_numbers", "_rankings", "_shares", "_waiting", "frame_bytes", "gap", "peak")
+    __slots__ = (
+        "_count", "_limits", "_newest", "_numbers", "_oldest", "_rankings", "_shares", "frame_bytes", "gap", "peak",
+    )  # fmt: skip
 
     def __init__(self, limits: OutboxLimits, now: float) -> None:
         """``now`` is wall-clock: the moment from which a gap will count."""
         self._limits = limits
-        self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
+        self._oldest: _Waiting | None = None
+        self._newest: _Waiting | None = None
+        self._count = 0
         self._shares: dict[str, _Share] = {}
         self._rankings: dict[_Measure, Ranking[_Share]] = {}
         self._numbers = 0
@@ -101,7 +109,7 @@ class Outbox:
         self.gap = Gap(now)
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._count
 
     def offer(self, entry: Entry) -> Outcome:
         """Queue one message, or what the policy says; OVERFLOWED means that the socket is to be closed."""
@@ -113,7 +121,7 @@ class Outbox:
             self.gap.note(entry.device_id, conflated=1)
             return Outcome.CONFLATED
         outcome = Outcome.QUEUED
-        while (many := len(self._waiting) >= limits.messages) or self.frame_bytes + size > limits.frame_bytes:
+        while (many := self._count >= limits.messages) or self.frame_bytes + size > limits.frame_bytes:
             if limits.policy is Policy.DISCONNECT:
                 return Outcome.OVERFLOWED
             if limits.policy is Policy.DROP_NEWEST:
@@ -125,7 +133,7 @@ class Outbox:
                 self._drop_one(_by_bytes, size, entry.device_id)
             outcome = Outcome.DROPPED
         self._append(entry, size)
-        self.peak = max(self.peak, len(self._waiting))
+        self.peak = max(self.peak, self._count)
         return outcome
 
     def _conflate(self, entry: Entry, size: int) -> bool:
@@ -150,7 +158,13 @@ class Outbox:
 
     def _append(self, entry: Entry, size: int) -> None:
         self._numbers += 1
-        waiting = self._waiting[self._numbers] = _Waiting(entry, self._numbers)
+        older = self._newest
+        waiting = self._newest = _Waiting(entry, self._numbers, older)
+        if older is None:
+            self._oldest = waiting
+        else:
+            older.newer = waiting
+        self._count += 1
         self.frame_bytes += size
         share = self._shares.get(entry.device_id)
         if share is None:
@@ -178,7 +192,16 @@ class Outbox:
         """Take out the oldest message of a device."""
         share = self._shares[device_id]
         waiting = share.oldest
-        del self._waiting[waiting.number]
+        older, newer = waiting.older, waiting.newer
+        if older is None:
+            self._oldest = newer
+        else:
+            older.newer = newer
+        if newer is None:
+            self._newest = older
+        else:
+            newer.older = older
+        self._count -= 1
         size = len(waiting.entry.frame)
         self.frame_bytes -= size
         if waiting.next is None:
@@ -195,13 +218,20 @@ class Outbox:
         """The next frames to write, ``max_bytes`` in all or one frame, whichever is more."""
         frames: list[bytes] = []
         size = 0
-        while self._waiting:
-            entry = next(iter(self._waiting.values())).entry
+        while self._oldest is not None:
+            entry = self._oldest.entry
             if frames and size + len(entry.frame) > max_bytes:
                 break
             frames.append(self._pop(entry.device_id).frame)
             size += len(entry.frame)
         return frames
+
+    def clear(self) -> None:
+        """Let go of everything at once. The queue is not used any more, and its links would keep it alive."""
+        waiting, self._oldest, self._newest, self._count, self.frame_bytes = self._oldest, None, None, 0, 0
+        self._shares.clear()
+        while waiting is not None:
+            waiting.older, waiting = None, waiting.newer
 
     def retain(self, wanted: Callable[[str], object]) -> None:
         """Forget what waits for devices that are not wanted any more, and that they had a gap.

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Mapping
 from typing import Final, Generic, TypeVar
 
-_STALE_CLAIMS: Final = 4
+_STALE_CLAIMS: Final = 2
 """Claims for each device in the heap before it is made anew: those that a later one replaced are only passed over."""
 Claim = tuple[int, int, str]
 """How much a device holds, negative, and the number of its oldest message: the first in order holds the most."""

@@ -69,13 +69,19 @@ class PayloadRenderer:
 
     def render(self, turn: Sequence[Message], now: float, monotonic: float) -> Sequence[Entry]:
         """An entry for each message. A retained one is marked as a replay: it is not news."""
+        if len(turn) == 1:  # in a sparse fleet, every one
+            message = turn[0]
+            return (message.entries.get(self) or self._entry(message, now),)
         return [message.entries.get(self) or self._entry(message, now) for message in turn]
 
     def _entry(self, message: Message, now: float) -> Entry:
         telemetry = message.telemetry
-        device_id = telemetry.device_id
+        device_id, fix = telemetry.device_id, telemetry.fix
         frame = message_frame(f"{self._epoch}-{message.number}", device_id, telemetry.payload, telemetry.retained)
-        entry = message.entries[self] = Entry(device_id, telemetry.kind, frame, taken_at(telemetry, now))
+        at = 0.0 if fix is None else fix.time  # what nearly every fix comes to is spared a call
+        if at is None or at > now:
+            at = taken_at(telemetry, now)
+        entry = message.entries[self] = Entry(device_id, telemetry.kind, frame, at)
         return entry
 
     def replay(self, telemetry: Telemetry, number: int) -> bytes:

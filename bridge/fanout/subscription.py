@@ -25,7 +25,7 @@ class Owner(Protocol):
         """The outbox is full under ``disconnect``: close the socket. Not while this call runs."""
 
     def failed(self) -> None:
-        """Writing failed: the socket is as good as gone."""
+        """Writing failed: nothing can be delivered any more."""
 
 
 class Tally:
@@ -224,6 +224,7 @@ class Subscription:
         """Let go of everything that waits, and count it as dropped: nothing more is written for this socket."""
         if self.outbox is not None:
             waiting = len(self.outbox)
+            self.outbox.clear()
             self._drop_outbox()
             self._dropped += waiting
             self._tally.dropped += waiting

@@ -20,7 +20,7 @@ def refusal_reason(code: str) -> CloseReason:
 
 
 def expires_text(principal: Principal) -> str | None:
-    """When the credential ends, as clients are told."""
+    """When the credential ends, as clients see it."""
     return None if principal.expires_at is None else timestamp(principal.expires_at)
 
 

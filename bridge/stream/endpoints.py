@@ -29,7 +29,8 @@ log = logging.getLogger("bridge.stream.endpoints")
 MAX_SHOWN_CHARS: Final = 100
 """Of a header's value in the log: an origin is shorter."""
 MAX_ECHO_CHARS: Final = 32
-"""Of a parameter's name that we do not know, told to the client that sent it."""
+"""Of an unknown parameter's name that is echoed to the client that sent it."""
+_POLICIES: Final = {policy.value: policy for policy in Policy}
 _COMMON = frozenset({"token", "overflow"})
 _SELECTION = frozenset({"device_ids", "groups", "snapshot"})
 
@@ -65,7 +66,7 @@ class Doorway:
     ) -> web.StreamResponse:
         """One request for a stream: an answer that refuses it, or CancelledError when the stream has begun.
 
-        Aliens are refused before the upgrade, with an HTTP status: by origin, by ``gate`` for the client's
+        Strangers are refused before the upgrade, with an HTTP status: by origin, by ``gate`` for the client's
         address, by admission. From the upgrade on aiohttp knows nothing of the connection (``take_over``).
         """
         head = check_upgrade(request)
@@ -183,8 +184,7 @@ def _verified(session: Session, request: web.Request, *, required: bool) -> Prin
 
 def _policy(request: web.Request) -> Policy | None:
     """``?overflow=``; anything but a policy is told by ``check_query``."""
-    text = request.query.get("overflow", "")
-    return Policy(text) if text in set(Policy) else None
+    return _POLICIES.get(request.query.get("overflow", ""))
 
 
 def check_once(query: MultiMapping[str]) -> None:
@@ -207,7 +207,7 @@ def check_query(query: MultiMapping[str], known: Collection[str]) -> None:
                 f"parameter number {position}{shown} is not known; {hint}known are {', '.join(sorted(known))}",
             )
     overflow = query.get("overflow")
-    if overflow is not None and overflow not in set(Policy):
+    if overflow is not None and overflow not in _POLICIES:
         raise CommandError("invalid_parameter", f"overflow must be one of {', '.join(Policy)}")
 
 

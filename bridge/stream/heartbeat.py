@@ -48,7 +48,7 @@ class Heartbeat:
     def add(self, member: Member) -> None:
         """Ping ``member`` until ``discard``."""
         count = len(self._slots)
-        slot = (self._now + random.randint(count // 2, count - 1)) % count  # noqa: S311 - spreading load, not a secret
+        slot = (self._now + count // 2 + int(random.random() * (count - count // 2))) % count  # noqa: S311 - spreading load, not a secret
         self._slots[slot][member] = None
         self._slot_of[member] = slot
         if not self._running:

@@ -21,5 +21,6 @@ class StreamLimits:
     write_seconds: float = limits.WRITE_SECONDS
     high_water_bytes: int = limits.HIGH_WATER_BYTES
     low_water_bytes: int = limits.LOW_WATER_BYTES
+    max_message_bytes: int = limits.MAX_MESSAGE_BYTES
     frames_per_second: int = limits.READ_FRAMES_PER_SECOND
     bytes_per_second: int = limits.READ_BYTES_PER_SECOND

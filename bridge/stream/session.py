@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bridge.access.principal import Principal
-from bridge.core.limits import MAX_MESSAGE_BYTES
 from bridge.core.telemetry import UpstreamState
 from bridge.core.timeouts import Timeouts
 from bridge.core.times import Timer
@@ -34,7 +33,7 @@ log = logging.getLogger("bridge.stream.session")
 _BROKEN: Final = {
     1002: (CloseReason.PROTOCOL, "protocol_error", "the frame breaks RFC 6455"),
     1007: (CloseReason.INVALID_DATA, "invalid_utf8", "text frames must be UTF-8"),
-    1009: (CloseReason.TOO_BIG, "message_too_big", f"a message may have at most {MAX_MESSAGE_BYTES} bytes"),
+    1009: (CloseReason.TOO_BIG, "message_too_big", "a message may have at most {} bytes"),
 }
 CONNECTION_ID_BYTES: Final = 6
 """Random bytes in a connection id: enough to find one stream in the log."""
@@ -44,7 +43,7 @@ class Role(Protocol):
     """What streams of one kind do differently: a fleet's watcher, a share's viewer. One for each stream."""
 
     advice: Mapping[str, str]
-    """What the client is told for each code of a TokenError."""
+    """The advice to the client for each code of a TokenError."""
 
     def verify(self, token: str | None) -> Principal:
         """The principal of ``token``, fit for this stream, which counts from now on. TokenError says why not."""
@@ -68,7 +67,7 @@ class Role(Protocol):
         """A command that not every stream knows. CommandError when it cannot be carried out."""
 
     def catch_up(self) -> None:
-        """The client takes data: tell it what it could not be told before."""
+        """The client takes data: say what it could not take before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +200,7 @@ class Session:
     def broken(self, error: ProtocolError) -> None:
         """The client has sent a frame that cannot be taken: say why, and end the stream."""
         reason, code, text = _BROKEN[error.code]
-        self.refuse(code, text, reason)
+        self.refuse(code, text.format(self.around.limits.max_message_bytes), reason)
 
     def flooded(self) -> None:
         """The client goes on sending more than it may."""
@@ -220,7 +219,7 @@ class Session:
             self.around.broker.pump(self.subscription)
 
     def gone(self) -> None:
-        """The connection is no more. Leave nothing behind. Called once, whatever happened."""
+        """The connection has ended: let go of everything. Called once, whatever happened."""
         around, subscription = self.around, self.subscription
         around.heartbeat.discard(self)
         around.streams.discard(self)
@@ -315,8 +314,13 @@ class Session:
             self.send(KEEP_ALIVE)
 
     def check_pulse(self) -> None:
-        """End the stream if nothing was heard since the last ping; not while it is us who do not listen."""
-        if self._pinged_at is not None and self._heard_at < self._pinged_at and not self.socket.reading_paused:
+        """End the stream if nothing was heard since the last ping.
+
+        Not while it is us who do not listen, nor while the client has yet to read what it was sent, in which the ping
+        may be: then the limits of writing and of closing decide.
+        """
+        listens = self.takes_data and not self.socket.reading_paused and self._reason is None
+        if listens and self._pinged_at is not None and self._heard_at < self._pinged_at:
             self.abort()
 
     # --- Owner of the subscription ----------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 SUBPROTOCOL: Final = "telemetry-bridge"
+_CHOSEN: Final = f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n".encode()
 VERSION: Final = "13"
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _KEY_BYTES: Final = 16
@@ -30,7 +31,7 @@ def check_upgrade(request: web.Request) -> bytes:
     that RFC 6455 section 4.2.1 does not know.
     """
     headers = request.headers
-    if "websocket" not in _tokens(headers.getall(hdrs.UPGRADE, ())):
+    if not _names(headers.getall(hdrs.UPGRADE, ()), "websocket"):
         raise _refused(
             web.HTTPUpgradeRequired,
             "This is a WebSocket endpoint. If you did ask for an upgrade, a proxy on the way has removed it: "
@@ -38,7 +39,7 @@ def check_upgrade(request: web.Request) -> bytes:
         )
     if headers.getall(hdrs.SEC_WEBSOCKET_VERSION, ()) != [VERSION]:
         raise _refused(web.HTTPUpgradeRequired, f"Sec-WebSocket-Version has to be {VERSION}.\n")
-    if "upgrade" not in _tokens(headers.getall(hdrs.CONNECTION, ())):
+    if not _names(headers.getall(hdrs.CONNECTION, ()), "upgrade"):
         raise _refused(web.HTTPBadRequest, "The header Connection has to name Upgrade; a proxy may remove it.\n")
     if request.version < (1, 1):
         raise _refused(web.HTTPBadRequest, "A WebSocket needs HTTP/1.1.\n")
@@ -48,9 +49,12 @@ def check_upgrade(request: web.Request) -> bytes:
     if request.body_exists or bool(getattr(request.protocol, "_message_tail", None)):
         # RFC 6455 section 4.1: a client waits for the answer before it sends. aiohttp keeps such bytes to itself.
         raise _refused(web.HTTPBadRequest, "Nothing may follow the request before it is answered.\n")
+    if request.transport is not None and request.transport.get_write_buffer_size():
+        # A transport that waits for its reader has told aiohttp so, and would not tell us: nothing would bound us.
+        raise _refused(web.HTTPBadRequest, "Read the answers to earlier requests first.\n")
     accept = base64.b64encode(hashlib.sha1(keys[0].strip().encode() + _GUID, usedforsecurity=False).digest())
-    offered = (name.strip() for value in headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ()) for name in value.split(","))
-    chosen = f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n".encode() if SUBPROTOCOL in offered else b""
+    offered = ",".join(headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ()))
+    chosen = _CHOSEN if SUBPROTOCOL in (name.strip() for name in offered.split(",")) else b""
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, chosen)
@@ -83,12 +87,13 @@ def _refused(kind: type[web.HTTPUpgradeRequired | web.HTTPBadRequest], text: str
     return error
 
 
-def _tokens(values: list[str] | tuple[str, ...]) -> set[str]:
-    return {token.strip().lower() for value in values for token in value.split(",")}
+def _names(values: list[str] | tuple[str, ...], token: str) -> bool:
+    """Whether ``token`` (lower case) stands in a header that is a list of tokens."""
+    return any(token in (each.strip() for each in value.lower().split(",")) for value in values)
 
 
 def _is_key(text: str) -> bool:
     try:
-        return len(base64.b64decode(text.strip(), validate=True)) == _KEY_BYTES
-    except (ValueError, binascii.Error):
+        return len(binascii.a2b_base64(text.strip(), strict_mode=True)) == _KEY_BYTES
+    except ValueError:  # binascii.Error is one
         return False

@@ -161,4 +161,4 @@ class Watcher:
                 session.send(event_frame("unsubscribed", change.data(), command.ref))
 
     def catch_up(self) -> None:
-        """Nothing waits to be told."""
+        """Nothing waits to be said."""

@@ -1,4 +1,4 @@
-"""One WebSocket on a transport of its own, from the upgrade to the end of the connection."""
+"""One WebSocket on its transport, from the upgrade to the end of the connection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from bridge.core.limits import MAX_MESSAGE_BYTES, READ_BYTES
+from bridge.core.limits import READ_BYTES
 from bridge.core.times import Timer
 from bridge.protocol.frames import close_frame
 from bridge.protocol.receiving import Event, Opcode, ProtocolError, Receiver
@@ -40,7 +40,7 @@ class Owner(Protocol):
         """It takes data again."""
 
     def gone(self) -> None:
-        """The connection is no more. The last call."""
+        """The connection has ended. The last call."""
 
 
 class WebSocket(asyncio.BufferedProtocol):
@@ -129,7 +129,7 @@ class WebSocket(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """The transport has read ``nbytes``."""
         if self._receiver is None or self._budget is None:
-            self._receiver = Receiver(MAX_MESSAGE_BYTES)
+            self._receiver = Receiver(self._limits.max_message_bytes)
             self._budget = ReadBudget(self._limits.frames_per_second, self._limits.bytes_per_second)
         self._budget.renew(self._monotonic())
         self._budget.received(nbytes)
@@ -197,7 +197,8 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def _close_sending_side(self) -> None:
         if not self._transport.is_closing() and self._transport.can_write_eof():  # TLS has no such thing
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # gone, which asyncio does not notice while reading is paused
+                self._transport.write_eof()
 
     def close(self, code: int, text: str) -> None:
         """Write a Close frame and wait ``close_seconds`` for the client's; then close the connection.
@@ -227,9 +228,11 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Cut the connection now. What the kernel has not sent yet is thrown away."""
-        # Without this the kernel goes on sending for as long as the peer lets it wait (socket(7), SO_LINGER).
-        with contextlib.suppress(OSError, ValueError):  # closed already
-            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:  # as it is where TLS has lost its connection
+            # Without this the kernel goes on sending for as long as the peer lets it wait (socket(7), SO_LINGER).
+            with contextlib.suppress(OSError, ValueError):  # closed already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._transport.abort()
 
     def abort_if_stuck(self) -> None:

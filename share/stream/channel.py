@@ -94,7 +94,7 @@ class Channel:
     ) -> None:
         """``turn`` is the broker's ``render``: it makes a turn when a delay has passed.
 
-        ``on_arrival`` is called once, in a turn of its own, when every device was shown at the destination
+        ``on_arrival`` is called once, in a separate turn, when every device was shown at the destination
         of a grant with ``end_on_arrival``.
         """
         self.selection = Selection(frozenset(grant.device_ids), self)

@@ -46,7 +46,7 @@ def grid(lat: float, lon: float, precision_m: float) -> tuple[float, float]:
 
     A cell is at most ``precision_m`` (10 or more) high and wide, so the middle is at most 0.71 times that
     away. Rows are of equal height from pole to pole. How many cells a row has depends on the row alone:
-    as many as its longest side needs, about seven at a pole. 180° and -180° are the same place. The middle
+    what its longest side needs, about seven at a pole. 180° and -180° are the same place. The middle
     of a cell lies in that cell: ``grid`` of the result is the result. A grid, and not noise: noise averages out.
     """
     rows = math.ceil(180.0 * METRES_PER_DEGREE / precision_m)
@@ -99,7 +99,7 @@ class Projection(NamedTuple):
 def project(position: Position, fields: frozenset[str], precision_m: float) -> Projection:
     """``position`` for the viewers of all grants of one shape, worked out once for all of them.
 
-    Where each passenger of a bus has a link of his own there are many shares of a device and one or two shapes.
+    Where each passenger of a bus has a link there are many shares of a device and one or two shapes.
     """
     shown = public_position(position, fields, precision_m)
     return Projection(shown.lat, shown.lon, position_json(shown))

@@ -1,4 +1,4 @@
-"""What the public learns about a share: never a device id, a code, or more than its grant."""
+"""What the public sees of a share: never a device id, a code, or more than its grant."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Room:
 
 
 class Arrivals(Protocol):
-    """Whom a room tells that its share has come to its destination."""
+    """Hears from a room that its share has reached its destination."""
 
     def arrived(self, share_id: str) -> None:
         """Every device of the share has been shown at its destination."""

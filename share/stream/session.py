@@ -25,7 +25,7 @@ ADVICE: Final = {
     "token_invalid": "not a share token of this server; ask `init` for one",
     "token_expired": "the token has expired; ask `init` for the next one",
     "token_not_yet_valid": "the token is not valid yet; check the clocks",
-    "share_closed": "the share has ended or was revoked; `init` tells which",
+    "share_closed": "the share has ended or was revoked; `init` says which",
     "subject_changed": "a stream keeps its share; open a new one for another share",
     "too_many_viewers": "this share has reached its viewer limit; try again later",
 }
@@ -112,7 +112,7 @@ class ShareViewer:
     def tell_share(self) -> None:
         """The share was changed: say so, and end at its new end if that is sooner.
 
-        One that takes no data hears of it with the first ping that it takes.
+        One that takes no data hears of it before the first ping that it takes.
         """
         room, session = self.room, self._session
         if room is None or room.share is None or session.ended:

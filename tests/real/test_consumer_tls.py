@@ -29,7 +29,7 @@ def tls_options(server: MosquittoServer, ca_file: Path | None, host: str = "loca
 
 
 def certify(credentials: Credentials, folder: Path, *, days: int, name: str) -> Credentials:
-    """A copy of ``credentials`` with another server certificate; negative ``days`` make one that is over."""
+    """A copy of ``credentials`` with another server certificate; negative ``days`` make one that has expired."""
     shutil.copytree(credentials.folder, folder)
     extensions = folder / "extensions"
     extensions.write_text(f"subjectAltName=DNS:{name}\nextendedKeyUsage=serverAuth\n")

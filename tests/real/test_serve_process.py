@@ -24,7 +24,7 @@ STREAM = "/api/v1/stream?device_ids=A"
 SECONDS = 60.0
 DRAIN_SECONDS = 120.0
 QUICK_SECONDS = 60.0
-"""For an end that does not wait until the time for draining is over. Some seconds are enough on an idle machine."""
+"""For an end that does not wait until the time for draining has passed. Some seconds are enough on an idle machine."""
 TRIES = 5
 GROWTH_SECONDS = 5.0
 """After so long one attempt to accept that makes many later ones has taken up the processor for good."""
@@ -76,7 +76,7 @@ def test_a_second_signal_ends_it_at_once(mosquitto: MosquittoServer, start_servi
         with Crowd() as crowd:
             crowd.add(LeanSocket(serving.port, STREAM, make_token("A")), reads=False)
             serving.running.send_signal(signal.SIGTERM)
-            serving.wait_for("streams are told to go")
+            serving.wait_for("Draining: closing")
             return serving.end(signal.SIGTERM)
 
     # That client is given up after two seconds, and when the second signal is later than that there is no one to end.
@@ -89,7 +89,7 @@ def test_while_it_drains_nobody_new_comes_in(mosquitto: MosquittoServer, start_s
     with Crowd() as crowd:
         crowd.add(LeanSocket(serving.port, STREAM, make_token("A")), reads=False)
         serving.running.send_signal(signal.SIGTERM)
-        serving.wait_for("streams are told to go")
+        serving.wait_for("Draining: closing")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", serving.port))
         assert serving.running.wait(QUICK_SECONDS) == 0

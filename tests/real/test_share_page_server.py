@@ -68,7 +68,7 @@ def test_the_owners_word_is_there_within_a_second(
 
 
 def test_a_share_ends_by_the_clock(phone: SharePage, mosquitto: MosquittoServer, start_sharing: StartSharing) -> None:
-    """``expired``, then ``init`` says that it is over."""
+    """``expired``, then ``init`` says that it has ended."""
     sharing = started(start_sharing, mosquitto)
     share = sharing.create()
     phone.open(share["url"], "waiting")

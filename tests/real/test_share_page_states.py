@@ -233,7 +233,7 @@ def test_a_silent_device_is_told(phone: SharePage) -> None:
 
 
 def test_the_service_may_lose_the_devices(phone: SharePage) -> None:
-    """Told in words of its own, and over when it is over."""
+    """It has its words, which go when it ends."""
     with FakeShare() as share:
         phone.open(share.link, "waiting")
         share.position(52.5, 13.4)

@@ -70,7 +70,7 @@ async def refused(url: str) -> str:
 
 @pytest.fixture(scope="module")
 def runner_and_store(server: PostgreSQLServer) -> Iterator[tuple[asyncio.Runner, StoredShares]]:
-    """A loop and a store of its own, for all examples."""
+    """A separate loop and store, for all examples."""
     with asyncio.Runner() as runner:
         store = StoredShares(server.url())
         runner.run(store.open())

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-# A shared CI machine may pause for longer than Hypothesis allows one example; slowness has tests of its own.
+# A shared CI machine may pause for longer than Hypothesis allows one example; other tests look at slowness.
 settings.register_profile("unit", deadline=None)
 settings.load_profile("unit")

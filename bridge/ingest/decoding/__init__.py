@@ -1,6 +1,6 @@
 """Topic and payload in, Telemetry out.
 
-The seam for formats: whatever follows the ``Decoder`` protocol can be put in. Today there is one,
+The port for formats: whatever follows the ``Decoder`` protocol can be put in. Today there is one,
 ``JsonDecoder``, which takes any JSON and finds the device id by JSON pointers or in the topic.
 """
 

@@ -1,4 +1,4 @@
-"""An MQTT broker inside the process, for trying out: amqtt on a loopback port, in a thread of its own."""
+"""An MQTT broker inside the process, for trying out: amqtt on a loopback port, in a separate thread."""
 
 from __future__ import annotations
 

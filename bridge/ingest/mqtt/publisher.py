@@ -76,7 +76,7 @@ class Publisher:
         self._client.publish(topic, message, qos=0)
 
     def turn(self, timeout: float) -> None:
-        """Wait up to ``timeout`` seconds, then read, write and keep alive. LinkLostError when it is over."""
+        """Wait up to ``timeout`` seconds, then read, write and keep alive. LinkLostError when the link is lost."""
         self._check_lost()  # publish() may have found out; then paho has closed the socket
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._client.want_write() else 0)
         self._selector.modify(self._socket, events)

@@ -22,7 +22,7 @@ function note(selector, text) {    // a line that is there only when it says som
 export class Card {
   #words; #chosen; #rows = []; #place = "";
 
-  // `chosen(index)` is told which of several the visitor wants to see.
+  // `chosen(index)` hears which of several the visitor wants to see.
   constructor(words, chosen) {
     this.#words = words;
     this.#chosen = chosen;

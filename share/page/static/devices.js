@@ -40,7 +40,7 @@ export class Devices {
   }
 
   // One position of one device. `heardAt` is now for what has just been measured, and the fix's own time for
-  // what is told again; a replay without a time says nothing of when the device was heard. `first` is a position that came with the share. Answers whether anything changed.
+  // what is repeated; a replay without a time says nothing of when the device was heard. `first` is a position that came with the share. Answers whether anything changed.
   take(alias, data, { id = null, replay = false, first = false, now, delay = 0 }) {
     const device = this.#devices.get(alias), position = readPosition(data);
     if (!device || !position || this.#seen(id)) return false;

@@ -1,6 +1,6 @@
 // The map: tiles when they come, a plain grid where they do not, and on it what is known of each device.
 
-import "./leaflet.js";             // no module of its own: it makes window.L
+import "./leaflet.js";             // not a module: it makes window.L
 
 const L = window.L;
 const NEAR_ZOOM = 15, WORLD_ZOOM = 2, MAX_ZOOM = 19;
@@ -40,7 +40,7 @@ export class MapView {
   #map; #drawn = new Map(); #destination = null; #placed = false; #padding = { left: 0, bottom: 0 }; #calm = matchMedia("(prefers-reduced-motion: reduce)");
   #changed; #flag = ""; #held = false;
 
-  // `changed(following)` is told when the visitor drags the map away, `failed(yes)` when tiles cannot be had, and
+  // `changed(following)` hears when the visitor drags the map away, `failed(yes)` when tiles cannot be loaded, and
   // `chosen(index)` which of several was touched.
   constructor(element, config, words, { changed, failed, chosen }) {
     this.#changed = changed;

@@ -25,7 +25,7 @@ const page = { phase: "loading", detail: {}, share: null, upstream: true, chosen
 let map = null, mapAsked = false, drawnAt = 0, scheduled = false, spoken = "", spokenAt = 0, spokenState = "";
 const card = new Card(words, choose);
 const mapModule = import("./map.js");   // fetched apart: where it does not come, the card says all there is to say
-mapModule.catch(() => {});              // told when the map is wanted
+mapModule.catch(() => {});              // reported when the map is wanted
 
 /* ---- what the session says ---- */
 
@@ -75,7 +75,7 @@ function forget() {                // nobody may go on looking at what is not sh
 /* ---- what the page is: one state ---- */
 
 const isLost = () => page.phase !== "open";
-// The share's time is over, whatever keeps init from saying so. The server may still say that it was extended.
+// The share has expired, whatever keeps init from saying so. The server may still say that it was extended.
 const isPast = () => AGAIN.has(page.phase) && Boolean(page.share?.endsAt) && now() >= page.share.endsAt;
 function isSilent({ position, heardAt }) {   // when it has no time, a replay may be of a moment before the hello
   const heard = position?.time === null ? Math.max(heardAt, page.helloAt) : heardAt;
@@ -241,7 +241,7 @@ function passwordAsked({ wrong, wait }) {
   if (wrong) field.select();
 }
 
-function passwordWait() {          // told to slow down: the button works again when the time is over
+function passwordWait() {          // asked to slow down: the button works again when the time has passed
   const waiting = page.retryAt > Date.now();
   $("#password-send").disabled = waiting || page.detail.sent === true;
   if (page.retryAt && !waiting) {

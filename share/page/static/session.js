@@ -18,7 +18,7 @@ const LATER_SECONDS = 20;          // a full share or server is asked again afte
 const MAX_WAIT_SECONDS = 3600;     // a page that waits for a start looks again at least so often
 const HANDSHAKES = 2;              // that fail in a row before init is asked for the reason
 const AWAKE_MS = 1000;             // at most one early retry in this time
-const SLEEP_SECONDS = 1;           // a page that comes back by "back" connects after this time, or when it is told
+const SLEEP_SECONDS = 1;           // a page that comes back by "back" connects after this time, or when asked to
 const REFUSALS = new Set([401, 403, 404, 410]);   // asking again changes nothing, but counts as a wrong password
 const PHASE_OF_CODE = new Map([["share_revoked", "revoked"], ["share_ended", "ended"]]);
 

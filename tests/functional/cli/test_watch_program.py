@@ -38,7 +38,7 @@ def written(arguments: Mapping[str, object]) -> list[str]:
 async def program(
     bridge: FakeBridge | None, arguments: Mapping[str, object], stdout: int = asyncio.subprocess.PIPE
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The command in a process of its own, its address and token in the environment. Gone at the end in any case."""
+    """The command in a separate process, its address and token in the environment. Gone at the end in any case."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-W", "error", "-c", PROGRAM, *written(arguments),
         env=environment(TELEMETRY_BRIDGE_URL=bridge.url if bridge else "", TELEMETRY_BRIDGE_TOKEN=SECRET, TERM="xterm"),

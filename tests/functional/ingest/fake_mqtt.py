@@ -111,7 +111,7 @@ class Link:
 
 
 class FakeMqtt:
-    """Runs ``script`` for each connection, in a thread of its own; the connection is closed when it returns."""
+    """Runs ``script`` for each connection, in a separate thread; the connection is closed when it returns."""
 
     def __init__(self, script: Callable[[Link], None]) -> None:
         self._script = script

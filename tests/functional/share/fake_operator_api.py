@@ -89,7 +89,7 @@ class FakeOperatorApi:
         found = self.shares[share_id]
         if request.method == "PATCH":
             if found["status"] in ("ended", "revoked"):
-                return await refusal(409, "share_ended", "it is over; make a new share")(request)
+                return await refusal(409, "share_ended", "it has ended; create another one")(request)
             changes = dict(self.requests[-1][2])
             if changes.pop("expires_in", None):
                 changes["expires_at"] = "2030-01-01T00:00:00.000Z"

@@ -30,7 +30,7 @@ RING = KeyRing([KEY])
 
 
 class FakePasswords:
-    """Hashes into what can be told from the password by nobody but the test."""
+    """Hashes into something that only the test can tell from the password."""
 
     def __init__(self) -> None:
         self.busy = False

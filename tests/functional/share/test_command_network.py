@@ -69,7 +69,7 @@ async def raw_server(said: bytes, drip: bytes | None = None) -> AsyncIterator[st
                 await writer.drain()
                 await asyncio.sleep(DRIP_SECONDS)
         except (ConnectionError, asyncio.CancelledError):
-            pass  # the client has gone, or the test is over
+            pass  # the client has gone, or the test has ended
         finally:
             speaking.discard(task)
             writer.close()

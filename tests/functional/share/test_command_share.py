@@ -43,7 +43,7 @@ async def test_create_prints_the_link_and_nothing_else_on_stdout(capsys: Capture
 
 async def test_every_option_of_create_reaches_the_server(tmp_path: Path, capsys: Capture) -> None:
     """In the server's words and units; a southern place needs no trick of the shell."""
-    (tmp_path / "password").write_text("open sésame\n")
+    (tmp_path / "password").write_text("open sésame\n", encoding="utf-8")
     api = FakeOperatorApi()
     async with api.serving() as url:
         status = await run_command(

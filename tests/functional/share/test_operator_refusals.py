@@ -79,7 +79,7 @@ async def test_two_tokens_are_none(office: Operators) -> None:
 
 
 async def test_scope_is_needed(office: Operators) -> None:
-    """``share`` or ``admin``; that someone may watch does not let him publish."""
+    """``share`` or ``admin``; leave to watch is not leave to publish."""
     share = await office.make()
     for scopes in (("stream",), (), ("publish", "ingest")):
         token = office.token(scopes=scopes)
@@ -137,7 +137,7 @@ async def test_share_of_a_device_that_the_token_does_not_allow_is_not_made(offic
 async def test_share_is_its_owners_and_the_admins(
     office: Operators, subject: str, scopes: tuple[str, ...], devices: tuple[str, ...], sees: bool
 ) -> None:
-    """Whoever may not see all of it is told what he is told of one that does not exist."""
+    """A caller who may not see all of it gets the answer for one that does not exist."""
     share = await office.make("A", "B")
     token = office.token(*devices, subject=subject, scopes=scopes)
     path = f"/{share['id']}"

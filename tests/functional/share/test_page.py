@@ -155,7 +155,7 @@ def test_the_three_languages_say_the_same() -> None:
         for key, text in texts[language].items():
             assert text.strip() == text != ""
             assert sorted(re.findall(r"\{(\w+)\}", text)) == sorted(re.findall(r"\{(\w+)\}", texts["en"][key])), key
-            assert "{time}." not in text, "a time may end with a full stop of its own: 3:15 p.m."
+            assert "{time}." not in text, "a time may end with a full stop: 3:15 p.m."
 
 
 async def test_the_settings_reach_the_page_as_text(aiohttp_client: AiohttpClient) -> None:

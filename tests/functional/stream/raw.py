@@ -68,10 +68,10 @@ class RawClient:
                     await self.send(data)
                     await asyncio.sleep(pause)
 
-    async def receive(self, seconds: float = WAIT_SECONDS) -> bool:
-        """Take what comes next into the buffer; False at the end."""
+    async def receive(self, seconds: float = WAIT_SECONDS, most: int = 1 << 16) -> bool:
+        """Take what comes next, ``most`` bytes of it, into the buffer; False at the end."""
         try:
-            data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.sock, 1 << 16), seconds)
+            data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.sock, most), seconds)
         except ConnectionError:
             self.ended = "reset"
             return False
@@ -119,13 +119,13 @@ class RawClient:
 
     # --- frames ---------------------------------------------------------------------------------------------
 
-    async def frame(self, seconds: float = WAIT_SECONDS) -> Frame | None:
-        """The next frame of the server; None at the end of the connection."""
+    async def frame(self, seconds: float = WAIT_SECONDS, most: int = 1 << 16) -> Frame | None:
+        """The next frame of the server, read ``most`` bytes at a time; None at the end of the connection."""
         while True:
             taken = self._take()
             if taken is not None:
                 return taken
-            if not await self.receive(seconds):
+            if not await self.receive(seconds, most):
                 return None
 
     def _take(self) -> Frame | None:

@@ -68,7 +68,7 @@ async def test_why_a_credential_was_refused_is_logged(
 async def test_valid_token_that_asks_for_too_much_is_logged_with_its_subject(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who tries devices that are not his can be found; nothing of him is kept."""
+    """Who tries devices of others can be found in the log; nothing else of them is kept."""
     client = await bridge.connect("/api/v1/stream?device_ids=B", bridge.token("A", subject="ana"))
     assert (await client.end())[0] == 1008
     assert "selection refused (1008), not_allowed, after" in await last_words(bridge, caplog)

@@ -107,7 +107,7 @@ async def test_silent_connections_are_aborted(impatient: Bridge) -> None:
 
 
 async def test_stream_is_not_silent(start: StartBridge) -> None:
-    """The time for a request is over with the first one: also for a socket that says nothing more."""
+    """The time for a request ends with the first one: also for a socket that says nothing more."""
     bridge = await start(limits=Limits(server=ServerLimits(request_head_seconds=2.0)))
     client = await bridge.join()
     await asyncio.sleep(2.2)  # longer than the time

@@ -15,7 +15,7 @@ import pytest
 from bridge.stream.session import Session
 from tests.functional.stream.clients import numbers
 from tests.functional.stream.conftest import StartBridge
-from tests.functional.stream.raw import CLOSE, PING, TEXT, RawClient
+from tests.functional.stream.raw import CLOSE, PING, PONG, TEXT, RawClient, frame
 from tests.functional.stream.served import (
     PATIENCE_SECONDS,
     Bridge,
@@ -168,6 +168,33 @@ async def test_disconnect_closes_the_slow_and_nobody_else(start: StartBridge, ca
     assert ended is not None
     assert int(ended[1]) == len(got)
     assert int(ended[1]) + int(ended[2]) == published
+
+
+@pytest.mark.parametrize("receive_bytes", [2048, 64 * 1024])
+@pytest.mark.parametrize("send_buffer_bytes", [4096, None])
+async def test_slow_reader_has_the_last_words(
+    start: StartBridge, receive_bytes: int, send_buffer_bytes: int | None
+) -> None:
+    """It reads twenty frames a second, and answers our pings when it comes to them, which is later than we like.
+
+    When its queue is full it reads 1013 before the end: neither the pulse nor the close cuts one that goes on reading.
+    """
+    lively = stream_limits(pulse_tick_seconds=0.05, pong_seconds=0.9)
+    bridge = await start(heartbeat_seconds=1, send_buffer_bytes=send_buffer_bytes, limits=lively)
+    client = await bridge.raw(receive_bytes)
+    await client.upgrade("/api/v1/stream?device_ids=A&overflow=disconnect", bridge.token())
+    loop = asyncio.get_running_loop()
+    published, began, code = 0, loop.time(), None
+    while (taken := await client.frame(most=PAD)) is not None:
+        if taken[0] == PING:
+            await client.send(frame(PONG))
+        elif taken[0] == CLOSE:
+            code = int.from_bytes(taken[1][:2], "big")
+        while session_count(bridge) and published < (loop.time() - began) * 80:
+            bridge.publish(happening("A", published, pad=PAD))
+            published += 1
+        await asyncio.sleep(0.05)
+    assert (code, client.ended) == (1013, "eof")
 
 
 def session_count(bridge: Bridge) -> int:

@@ -147,7 +147,7 @@ class SharePage:
             raise AssertionError(f"{self.text(selector)!r}, not {text!r}")
 
     def _wait(self, expression: str, values: tuple[str, ...], seconds: float) -> bool:
-        # In the page: each question from outside takes the browser as long as several of its own frames.
+        # In the page: each question from outside takes the browser as long as several of its frames.
         script = f"""
             const [values, seconds, done] = arguments, clock = () => document.timeline.currentTime, began = clock();
             const look = () => {{

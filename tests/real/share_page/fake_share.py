@@ -56,7 +56,7 @@ def _page(tiles: str, credit: str, silent_seconds: float) -> Page:
 
 
 class FakeShare:
-    """Serves the page, ``init`` and the stream on 127.0.0.1 from a thread of its own, also more than once."""
+    """Serves the page, ``init`` and the stream on 127.0.0.1 from a separate thread, also more than once."""
 
     usual_port = 0
     """Of each fake of this process, one after the other, so that the browser has the assets already."""
@@ -66,7 +66,7 @@ class FakeShare:
     ) -> None:
         """``tiles``: "other host" (cross-origin, as in life), "broken" (503) or "" (none).
 
-        ``missing`` are assets that cannot be had; such a fake has a port of its own.
+        ``missing`` are assets that cannot be had; such a fake has a separate port.
         """
         self.silent_seconds = silent_seconds
         self.tiles = tiles

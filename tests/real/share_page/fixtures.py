@@ -44,7 +44,7 @@ def phone(chromium: Chrome) -> Iterator[SharePage]:
 
 
 def watched(chromium: Chrome, width: int, height: int, mobile: bool) -> Iterator[SharePage]:
-    """A page of that size; when the test is over it must have violated no policy and logged no error."""
+    """A page of that size; when the test has ended it must have violated no policy and logged no error."""
     shown = SharePage(chromium)
     shown.size(width, height, mobile)
     shown.media()

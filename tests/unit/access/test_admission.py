@@ -197,7 +197,7 @@ def test_spoofed_header_before_a_real_entry_changes_nothing(spoofed: str) -> Non
 
 
 def test_refusals_of_a_kind_are_told_once_a_minute() -> None:
-    """The first at once, then one line for all since; other kinds have lines of their own."""
+    """The first at once, then one line for all since; other kinds have other lines."""
     episodes = Episodes()
     assert episodes.due("full", 1, 0.0) == 1
     assert [episodes.due("full", count, count / 100) for count in range(2, 50)] == [0] * 48

@@ -53,7 +53,7 @@ def code(token: Any, now: float = NOW, authenticator: Authenticator = AUTHENTICA
 
 
 def test_minted_token_makes_a_principal() -> None:
-    """What is minted is what the holder may see: his devices and those of his groups."""
+    """What is minted is what the holder may see: their devices and those of their groups."""
     principal = AUTHENTICATOR.verify(minted(scopes=["share", "stream"]), NOW)
     assert principal == Principal(
         subject="dashboard",
@@ -93,7 +93,7 @@ def test_every_minted_token_has_its_own_id() -> None:
 
 @pytest.mark.parametrize("token", ["", None], ids=["empty", "none"])
 def test_no_token_is_told_that_one_is_required(token: str | None) -> None:
-    """The absence of a credential has a code of its own."""
+    """The absence of a credential has its code."""
     assert code(token) == "token_required"
 
 
@@ -141,7 +141,7 @@ def test_our_tokens_are_bound_to_their_audience() -> None:
 
 
 def test_long_lived_token_is_refused_when_a_bound_is_set() -> None:
-    """By default the life of another maker's token is his affair; with a bound it is ours."""
+    """By default the life of another maker's token is that maker's affair; with a bound it is ours."""
     token = foreign(exp=timestamp(NOW + 3601))
     assert AUTHENTICATOR.verify(token, NOW).subject == "them"
     bounded = Authenticator(RING, {}, max_token_seconds=3600)

@@ -1,4 +1,4 @@
-"""What a payload must say, to the letter, and when and for whom it holds."""
+"""What a payload must say, to the letter, when it holds and for which audience."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times in a payload, and when and for whom claims hold."""
+"""Times in a payload, when claims hold and for which audience."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_every_other_origin_is_refused(origin: str) -> None:
 
 
 def test_with_a_public_url_that_alone_is_the_own_origin() -> None:
-    """Who reaches the server by another name, such as one of an attacker's, is no page of its own."""
+    """Who reaches the server by another name, such as one of an attacker's, has another origin."""
     policy = OriginPolicy(ALLOWED, loopback_only=False, public_url="https://public.example.com", tls=True)
     for origin in ("https://public.example.com", *ALLOWED):
         assert policy.permits({"Host": HOST, "Origin": origin})

@@ -50,7 +50,7 @@ def test_message_carries_payload_id_and_replay_mark() -> None:
 
 
 def test_ids_count_the_messages_of_a_device_and_tell_nothing_of_others() -> None:
-    """So that two subscribers can compare: a message nobody wanted still takes its number, but of its own device."""
+    """So that two subscribers can compare: a message nobody wanted still takes a number of its device."""
     case = Case()
     case.broker.publish([event("X"), event("A"), event("X")])
     _, transport = case.subscriber("A")

@@ -20,7 +20,7 @@ FRAME = b"\x81\x02{}"
 
 
 class Noting(PayloadRenderer):
-    """Shows every message as it is, under names of its own, and notes what it was brought."""
+    """Shows every message as it is, under names that it gives, and notes what it was brought."""
 
     def __init__(self, names: dict[str, str | None] | None = None) -> None:
         super().__init__("k")

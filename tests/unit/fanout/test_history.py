@@ -156,7 +156,7 @@ def test_retained_copy_must_be_newer_than_what_came_live(age: float | None, repl
 
 
 def test_retained_copy_is_kept_until_something_live_comes() -> None:
-    """When it was taken is not known without a time of its own: a fix that was stored an hour ago may well be newer."""
+    """When it was taken is not known without a time: a fix that was stored an hour ago may well be newer."""
     case = Case()
     case.came(fix("copy", retained=True), fix("again", retained=True))
     assert case.known() == ["again"]

@@ -72,7 +72,7 @@ def test_one_message_more_gets_what_the_policy_says(
     ],
 )
 def test_bound_in_bytes_is_as_hard_as_the_one_in_messages(policy: Policy, left: str) -> None:
-    """A long message pushes out as many as it needs the room of, no more."""
+    """A long message pushes out what it needs the room of, no more."""
     box = outbox(policy, messages=10, frame_bytes=8)
     fill(box, "A1 B1 C1")
     box.offer(Entry("D", E, b"D    "))

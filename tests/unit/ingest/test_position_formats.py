@@ -1,4 +1,4 @@
-"""Every format that is known out of the box, by a sample of its own maker or users."""
+"""Every format that is known out of the box, by a sample of its maker or users."""
 
 from __future__ import annotations
 

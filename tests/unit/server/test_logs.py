@@ -46,7 +46,7 @@ def stop(out: Logs) -> None:
 
 
 class Pipe:
-    """A pipe that a thread of its own reads to the end."""
+    """A pipe that a separate thread reads to the end."""
 
     def __init__(self) -> None:
         self._reading, self.writing = os.pipe()

@@ -148,7 +148,7 @@ async def test_the_end_comes_after_what_waits(gate: threading.Event) -> None:
 async def test_a_thread_that_hangs_does_not_hold_up_the_end(
     gate: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The close is over in its time and says so; the thread, a daemon, ends by itself when it can."""
+    """The close ends in time and says so; the thread, a daemon, ends by itself when it can."""
     worker = Worker("test-worker", StorageLimits(close_seconds=0.01))
     tasks = await started(worker, 1, gate)
     await worker.close(lambda: None)

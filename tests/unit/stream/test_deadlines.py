@@ -129,7 +129,7 @@ def test_clock_that_is_set_forward_is_noticed_within_a_second(jump: float) -> No
 
 
 def test_turn_enforces_what_the_timer_has_not_seen_yet() -> None:
-    """Before every turn's writes: exactly at its moment a credential is over, a moment before it is not."""
+    """Before every turn's writes: a credential has expired exactly at its moment, and not a moment before."""
     case = Case()
     case.deadlines.set("a", NOW + 100, case.note("a"))
     case.clock.now = NOW + 100 - 1e-6

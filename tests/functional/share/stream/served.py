@@ -49,7 +49,7 @@ FILE: Final = "sqlite:///shares.sqlite3"
 
 
 def seed(device_id: str, lat: float = 1.5, lon: float = -70.25, speed: float = 45.0, **more: Any) -> Telemetry:
-    """A position in the DEVICE_ID envelope, without a time of its own; ``time`` (RFC 3339) gives it one."""
+    """A position in the DEVICE_ID envelope, without a time; ``time`` (RFC 3339) gives it one."""
     body: dict[str, Any] = {"data": {"DEVICE_ID": device_id, "LAT": lat, "LON": lon, "SPEED": speed}}
     if "time" in more:
         body["timestamp"] = more.pop("time")

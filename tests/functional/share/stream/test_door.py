@@ -58,7 +58,7 @@ async def test_subprotocol_that_is_chosen_is_ours(bridge: SharingBridge) -> None
 
 
 async def test_cookie_of_an_operator_is_not_looked_at(bridge: SharingBridge) -> None:
-    """An operator opens a link like everybody else; the operator's cookie alone opens nothing here."""
+    """Who manages shares opens a link like everybody else; their cookie alone opens nothing here."""
     _, code = await bridge.share()
     cookies = {"telemetry_bridge_token": bridge.token("*", scopes=["stream", "share", "admin"])}
     client = await bridge.connect(f"{STREAM}?token={await bridge.token_of(code)}", cookies=cookies)
@@ -76,7 +76,7 @@ async def test_two_different_tokens(bridge: SharingBridge) -> None:
 
 
 async def test_parameters_that_are_not_known(bridge: SharingBridge) -> None:
-    """Closed with an error that names their number: a viewer can choose neither devices nor its queue."""
+    """Refused by position and closed: a viewer cannot choose devices, nor how much waits for them."""
     _, code = await bridge.share()
     token = await bridge.token_of(code)
     for query in ("device_ids=B", "overflow=disconnect", "snapshot=false", "groups=*", "x=%0a", "code=" + code):

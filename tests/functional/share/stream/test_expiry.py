@@ -216,7 +216,7 @@ async def test_new_names_are_told(bridge: SharingBridge) -> None:
     event = await viewer.next()
     assert event is not None and event["alias"] == "Bus"
     await bridge.sharing.links.change(share, Changes(max_viewers=5))
-    assert await viewer.quiet() == []  # which does not concern the viewer
+    assert await viewer.quiet() == []  # it does not concern them
 
 
 async def test_new_name_reaches_a_viewer_that_did_not_read(
@@ -262,7 +262,7 @@ async def test_new_name_reaches_a_viewer_that_did_not_read(
 
 
 async def test_clock_that_is_set_forward(bridge: SharingBridge) -> None:
-    """An hour: tokens have expired, the share of two hours has not; init gives the next token, and all is well."""
+    """After an hour tokens have expired, the share of two hours has not: init gives the next token."""
     share, code = await bridge.share(ttl=7200)
     viewer = await bridge.view(await bridge.token_of(code))
     await viewer.expect("hello")

@@ -211,7 +211,7 @@ async def test_start_is_told_to_who_has_the_password_only(bridge: SharingBridge)
 
 
 async def test_end_is_told_after_the_password(bridge: SharingBridge) -> None:
-    """The code alone does not even reveal that the share has ended: the moment of an arrival is private."""
+    """The code alone does not even reveal that it has ended: the password protects the moment of an arrival."""
     share, revoked = await bridge.share(password=SECRET)
     _, ended = await bridge.share(ttl=60, password=SECRET)
     await bridge.sharing.links.revoke(share)

@@ -25,7 +25,7 @@ def made(bridge: SharingBridge, footer: bytes | str = b"", key: str = SHARE_KEY,
 
 
 async def viewer(bridge: SharingBridge, token: str) -> tuple[Client, Any]:
-    """A viewer whom ``token`` has let in, and the share that it was told."""
+    """A viewer that ``token`` has let in, and the share in its hello."""
     client = await bridge.view(token)
     hello = await client.expect("hello")
     return client, hello["share"]

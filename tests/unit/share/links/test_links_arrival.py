@@ -66,7 +66,7 @@ async def test_row_that_is_gone_does_not_keep_other_arrivals_from_being_stored()
 
 
 async def test_arrival_during_a_change_wins() -> None:
-    """Whoever wanted the change is told that it is over, and it does not open again."""
+    """Whoever wanted the change hears that it has ended, and it does not open again."""
     office = Office()
     share = await office.share()
     office.store.gate.clear()

@@ -60,7 +60,7 @@ async def test_failed_insert_makes_no_share() -> None:
 
 
 async def test_no_more_than_max_shares_are_open() -> None:
-    """Also when they are all made at once; one that is over makes room."""
+    """Also when they are all made at once; one that has ended makes room."""
     office = Office(max_shares=3)
     office.store.gate.clear()
     attempts = [asyncio.create_task(office.share()) for _ in range(5)]

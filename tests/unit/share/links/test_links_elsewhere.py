@@ -41,7 +41,7 @@ async def test_share_that_another_process_made_is_opened_by_its_code() -> None:
 
 
 async def test_share_that_another_process_revoked_is_not_brought_back_by_a_change() -> None:
-    """The change is refused, the database stays as it was, and here it is over too."""
+    """The change is refused, the database stays as it was, and here the share has ended too."""
     store = FakeStore()
     ours, other = Office(store), Office(store)
     share, _ = await ours.links.create("ana", draft())
@@ -78,7 +78,7 @@ async def test_arrival_of_a_share_that_is_gone_from_the_database_is_not_tried_fo
 
 
 async def test_share_that_arrives_in_the_moment_of_its_opening_is_told_as_over() -> None:
-    """The device stands at the destination already, so the share is over before who brought its code hears of it."""
+    """The device is at the destination already: the share has ended before the caller gets an answer."""
     store = FakeStore()
     maker, other = Office(store), Office(store)
     share, code = await maker.links.create("ana", draft())

@@ -69,7 +69,7 @@ async def test_relabelled_at_the_last_moment_stays_over() -> None:
 
 
 async def test_restart_opens_what_was_open_and_nothing_else() -> None:
-    """Not what was revoked, had arrived or is over; an upcoming one too; and each ends on time."""
+    """Not what was revoked, had arrived or has expired; an upcoming one too; and each ends on time."""
     before = Office()
     opened = await before.share(ends_in=100)
     revoked, arrived = await before.share(), await before.share()
@@ -163,7 +163,7 @@ async def test_viewers_of_a_share_that_is_over_are_counted_too() -> None:
 
 
 async def test_old_shares_are_removed_at_the_start_and_every_hour() -> None:
-    """Those that are over for longer than they are kept; never one that is open."""
+    """Those that ended longer ago than they are kept; never one that is open."""
     office = Office()
     old, kept = await office.share(ends_in=10), await office.share(ends_in=40 * DAY)
     office.clock.now = NOW + 29 * DAY

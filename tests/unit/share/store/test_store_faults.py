@@ -96,7 +96,7 @@ def change(path: Path, edit: Callable[[bytes], bytes]) -> bytes:
 async def test_a_full_disk_refuses_and_the_next_write_after_it_works(
     connections: list[sqlite3.Connection], store: StoredShares, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing of a refused write is there; reading goes on; one line says so, and one when it is over."""
+    """Nothing of a refused write is there; reading goes on; one line says so, and one when it works again."""
     [connection] = connections
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")  # SQLite then answers as it does for ENOSPC
@@ -112,7 +112,7 @@ async def test_a_full_disk_refuses_and_the_next_write_after_it_works(
         await store.insert(huge)
     assert await store.by_id(huge.id) == huge
     said = [record.getMessage().split(":")[0] for record in caplog.records]
-    # A read in between worked, so each refusal is an episode of its own.
+    # A read in between worked, so each refusal is a new episode.
     assert said == ["the database fails", "the database works again"] * 2
 
 

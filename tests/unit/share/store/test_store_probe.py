@@ -60,7 +60,7 @@ def test_probe_says_what_would_stop_the_start(tmp_path: Path, content: bytes | N
 
 
 def test_probe_of_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests may run as root, whom nothing stops."""
+    """The tests may run as root, and nothing stops root."""
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(StartError, match="cannot be written"):
         probe(f"sqlite:///{tmp_path}/x.sqlite3")
@@ -87,7 +87,7 @@ async def test_probe_of_a_newer_release_s_database(tmp_path: Path) -> None:
 
 
 def test_probe_of_a_folder_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line and no traceback; the tests may run as root, whom nothing stops."""
+    """One line and no traceback; the tests may run as root, and nothing stops root."""
 
     def refused(self: Path) -> bool:
         raise PermissionError(13, "Permission denied")

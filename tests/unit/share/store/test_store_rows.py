@@ -21,7 +21,7 @@ from tests.stored import FakeStore, Office
 
 @pytest.fixture(scope="module")
 def runner_and_store() -> Iterator[tuple[asyncio.Runner, StoredShares]]:
-    """A loop and a store of its own, for all examples."""
+    """A separate loop and store, for all examples."""
     with asyncio.Runner() as runner:
         store = StoredShares("sqlite://")
         runner.run(store.open())

@@ -1,4 +1,4 @@
-"""What becomes of a device's messages on their way to a share's viewers: what, to whom, and from when on."""
+"""What becomes of a device's messages on their way to a share's viewers: what, to which of them, and from when on."""
 
 from __future__ import annotations
 

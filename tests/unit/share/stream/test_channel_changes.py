@@ -18,7 +18,7 @@ GOAL = Destination(5.0, 10.0, 100.0)
 
 @pytest.mark.parametrize("lat, arrivals", [(5.0, 1), (5.00089, 1), (5.00091, 0)])
 def test_arrival_is_within_the_radius_of_the_exact_position(lat: float, arrivals: int) -> None:
-    """Whatever the grid shows, and in a turn of its own: the position itself is shown before."""
+    """Whatever the grid shows, and in a separate turn: the position itself is shown before."""
     case = Case()
     viewer = case.viewer(case.open(destination=GOAL, end_on_arrival=True, precision_m=10_000.0))
     case.publish(fix("A", lat))

@@ -169,7 +169,7 @@ def test_end_of_a_share_ends_every_stream(
 
 
 def test_one_who_leaves_while_the_share_ends_is_no_trouble() -> None:
-    """Nor is one that is cut already, and that the broker forgets only when its socket is gone."""
+    """Nor is one that is cut already, and of which the broker hears only when its socket is gone."""
     house = House()
     share, room = house.share()
     operator, _ = member_of_the_fleet(house)
@@ -200,7 +200,7 @@ def member_of_the_fleet(house: House) -> tuple[Subscription, Transport]:
 
 
 def test_socket_that_fails_at_the_end_does_not_keep_the_others_watching(caplog: pytest.LogCaptureFixture) -> None:
-    """A revoked share has ended for all, and whoever revoked it sees no error; the log has each."""
+    """A revoked share has ended for all, and whoever revoked it hears of no error; the log has each."""
     house = House()
     share, room = house.share()
     watchers = [Watcher(house, room) for _ in range(5)]

@@ -44,7 +44,7 @@ def test_what_is_known_is_from_when_it_was_received() -> None:
 
 @pytest.mark.parametrize("skew", [-7200.0, -28.0, 28.0, 86_400.0])
 def test_clock_that_was_wrong_when_it_was_received_changes_nothing(skew: float) -> None:
-    """A machine without a clock of its own starts with a wrong one and is set later: what counts is how long ago."""
+    """A machine whose clock has no battery starts with a wrong one and is set later: what counts is how long ago."""
     for time, since_opening, expected in (
         (None, 0.0, None),
         (None, -24.9, None),

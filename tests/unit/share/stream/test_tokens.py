@@ -35,7 +35,7 @@ def grant_of(**changes: Any) -> Grant:
 
 
 def test_our_token_names_its_share_and_nothing_else() -> None:
-    """What is minted opens that share until then, by the audience of share links, with an id of its own."""
+    """What is minted opens that share until then, by the audience of share links, with an id that no other has."""
     tokens = [mint(RING, "0123456789ab", expires_at=NOW + 600, now=NOW) for _ in range(2)]
     assert opens(tokens[0]) == Ticket(NOW + 600, "0123456789ab", None)
     first, second = (json.loads(RING.open(token)) for token in tokens)
