@@ -1,4 +1,4 @@
-"""Channels on a broker whose time goes when a test moves it, and who watches them."""
+"""Channels on a broker whose time the test moves, and their viewers."""
 
 from __future__ import annotations
 
