@@ -24,7 +24,7 @@ run: $(STAMPS)/run ## fresh machine to running demo: embedded MQTT broker, simul
 # Coverage has a floor, which a choice of tests would not reach. Counting takes half as much processor time again: not
 # under the tests with real parts, which measure times, and whose programs are not counted anyway.
 test: $(STAMPS)/dev check parts ## fresh machine to tested: what the tests need, the checks, the tests (ARGS="-k name" to choose)
-	$(PYTEST) --numprocesses 3 --dist loadfile $(if $(ARGS),$(ARGS),--cov tests/unit tests/functional)
+	$(PYTEST) --numprocesses 3 --dist loadfile $(if $(ARGS),$(ARGS),--cov=bridge --cov=share tests/unit tests/functional)
 	$(if $(ARGS),,$(PYTEST) --numprocesses 3 --dist loadfile tests/real)
 
 # Property tests are most of the time that unit tests take.

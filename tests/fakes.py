@@ -105,7 +105,7 @@ class Transport:
 
 
 class Owner:
-    """Notes what it is told."""
+    """Notes what it hears."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -162,7 +162,7 @@ def subscribe(
 
 
 class Clock:
-    """A wall clock, or a monotonic one, that goes when it is told."""
+    """A wall clock, or a monotonic one, that goes when a test moves it."""
 
     def __init__(self, now: float = 1_900_000_000.0) -> None:
         self.now = now
@@ -182,7 +182,7 @@ class Timer:
 
 
 class Timers:
-    """``call_later`` of a loop whose time goes when it is told."""
+    """``call_later`` of a loop whose time goes when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 0.0

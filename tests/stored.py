@@ -90,7 +90,7 @@ class FakeStore:
 
 
 class FakeAudience:
-    """Notes what it is told."""
+    """Notes what it hears."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
@@ -119,7 +119,7 @@ class FakeAudience:
 
 
 class Office:
-    """Links on a fake store, with a clock and a loop's timers that go when they are told."""
+    """Links on a fake store, with a clock and a loop's timers that go when a test moves them."""
 
     def __init__(
         self, store: FakeStore | None = None, max_shares: int = 100, limits: ShareLimits = ShareLimits()

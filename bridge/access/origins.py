@@ -11,7 +11,7 @@ from bridge.core.addresses import is_loopback
 class OriginPolicy:
     """The allow-list: the pages that are listed, and this server's own.
 
-    With a ``public_url`` the own origin is that one. Without it, it is whatever ``Host`` says, by http or
+    With a ``public_url`` this server's origin is that one. Without it, it is whatever ``Host`` says, by http or
     https; by https alone when ``tls`` is on here, because a page that came over plain http may have been
     written by anyone on the way. A request without ``Origin`` is no web page and passes: programs
     authenticate by their token. With ``loopback_only`` (AUTH=off) the ``Host`` must be a loopback name

@@ -24,7 +24,7 @@ class AccessSettings(BaseSettings):
     )
     allowed_origins: Origins = Field(
         (),
-        description="Origins of web pages that may connect, e.g. https://app.example.com, beside the own one: "
+        description="Origins of web pages that may connect, e.g. https://app.example.com, beside this server's: "
         "PUBLIC_URL or, without it, the host that was asked.",
     )
     trusted_proxies: Networks = Field(

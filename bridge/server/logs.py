@@ -113,8 +113,6 @@ class Logs:
         # What Python itself would print to stderr, which can be blocked as well, and where no token is taken out.
         logging.captureWarnings(True)
         threading.excepthook = sys.unraisablehook = _log_uncaught
-        # aiohttp warns of every subprotocol that is not ours, and quotes it: a token may be among them.
-        logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
         # What no line shows need not be found out (Python's logging HOWTO, "Optimization").
         logging._srcfile = None
         logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

@@ -18,7 +18,7 @@ class ServerSettings(BaseSettings):
     )
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
     public_url: Annotated[str, AfterValidator(check_public_url)] = Field(
-        "", description="How clients reach this server, e.g. https://telemetry.example.com: the own origin."
+        "", description="How clients reach this server, e.g. https://telemetry.example.com: its origin."
     )
     event_loop: Literal["auto", "uvloop", "asyncio"] = Field(
         "auto", description="`auto` takes uvloop where it is installed, else asyncio."

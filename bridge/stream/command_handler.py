@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from bridge.access.principal import Principal
@@ -14,25 +14,14 @@ from bridge.protocol.commands import Authenticate, Command, Info, Ping, parse_co
 from bridge.protocol.frames import error_frame, event_frame, pong_frame
 from bridge.protocol.receiving import Event, Opcode
 from bridge.stream.credential import Credential, refusal_reason
-
-
-class Speaker(Protocol):
-    """The part of a stream's role that answers commands, see ``session.Role``."""
-
-    advice: Mapping[str, str]
-
-    def refreshed(self, principal: Principal) -> dict[str, object]:
-        """The token was exchanged."""
-
-    def carry_out(self, command: Command) -> None:
-        """A command that not every stream knows."""
+from bridge.stream.role import Role
 
 
 class Client(Protocol):
     """The stream whose commands are handled (``session``)."""
 
     @property
-    def role(self) -> Speaker:
+    def role(self) -> Role:
         """What streams of its kind do differently."""
 
     @property

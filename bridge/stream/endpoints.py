@@ -20,7 +20,9 @@ from bridge.core.errors import CommandError, TokenError
 from bridge.fanout.outbox import Policy
 from bridge.protocol.closing import CloseReason
 from bridge.stream.credential import refusal_reason
-from bridge.stream.session import Role, Session, Surroundings
+from bridge.stream.role import Role
+from bridge.stream.session import Session
+from bridge.stream.surroundings import Surroundings
 from bridge.stream.upgrade import check_upgrade, take_over
 from bridge.stream.watcher import Watcher, Watching
 
@@ -183,7 +185,7 @@ def _verified(session: Session, request: web.Request, *, required: bool) -> Prin
 
 
 def _policy(request: web.Request) -> Policy | None:
-    """``?overflow=``; anything but a policy is told by ``check_query``."""
+    """``?overflow=``; ``check_query`` refuses anything but a policy."""
     return _POLICIES.get(request.query.get("overflow", ""))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from bridge.core.rates import Episodes
@@ -14,7 +14,7 @@ from bridge.protocol.closing import CloseReason
 log = logging.getLogger("bridge.stream.registry")
 
 
-class Stream(Protocol):
+class Stream(Hashable, Protocol):
     """One open stream, whatever its protocol."""
 
     def tell_upstream(self, state: UpstreamState) -> None:
@@ -25,6 +25,12 @@ class Stream(Protocol):
 
     def abort(self) -> None:
         """End now, without a word."""
+
+    def not_authenticated(self) -> None:
+        """No valid token came in time."""
+
+    def stalled(self) -> None:
+        """The client has not read for too long."""
 
 
 class Streams:

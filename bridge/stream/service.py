@@ -25,8 +25,8 @@ from bridge.stream.endpoints import Doorway, Endpoints
 from bridge.stream.heartbeat import Heartbeat
 from bridge.stream.limits import StreamLimits
 from bridge.stream.registry import Intake, Streams
-from bridge.stream.session import Session, Surroundings
 from bridge.stream.settings import StreamSettings
+from bridge.stream.surroundings import Surroundings
 from bridge.stream.watcher import Watching
 
 EPOCH_BYTES: Final = 3
@@ -104,9 +104,14 @@ class StreamService:
             },
             limits=limits,
             unauthenticated=Timeouts(
-                limits.authenticate_seconds, Session.not_authenticated, monotonic=monotonic, call_later=call_later
+                limits.authenticate_seconds,
+                lambda stream: stream.not_authenticated(),
+                monotonic=monotonic,
+                call_later=call_later,
             ),
-            stalled=Timeouts(limits.write_seconds, Session.stalled, monotonic=monotonic, call_later=call_later),
+            stalled=Timeouts(
+                limits.write_seconds, lambda stream: stream.stalled(), monotonic=monotonic, call_later=call_later
+            ),
             clock=clock,
             monotonic=monotonic,
             call_later=call_later,

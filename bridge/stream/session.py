@@ -5,27 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 from bridge.access.principal import Principal
 from bridge.core.telemetry import UpstreamState
-from bridge.core.timeouts import Timeouts
-from bridge.core.times import Timer
-from bridge.fanout.broker import Broker
-from bridge.fanout.outbox import OutboxLimits, Policy
+from bridge.fanout.outbox import Policy
 from bridge.fanout.subscription import Subscription
 from bridge.protocol.closing import CloseReason
-from bridge.protocol.commands import Command
 from bridge.protocol.frames import KEEP_ALIVE, error_frame, event_frame
 from bridge.protocol.receiving import Event, Opcode, ProtocolError
 from bridge.stream.command_handler import CommandHandler
 from bridge.stream.credential import Credential
-from bridge.stream.deadlines import Deadlines
-from bridge.stream.heartbeat import Heartbeat
-from bridge.stream.limits import StreamLimits
-from bridge.stream.registry import Streams
+from bridge.stream.role import Role
+from bridge.stream.surroundings import Surroundings
 from bridge.stream.websocket import WebSocket
 
 log = logging.getLogger("bridge.stream.session")
@@ -37,59 +30,6 @@ _BROKEN: Final = {
 }
 CONNECTION_ID_BYTES: Final = 6
 """Random bytes in a connection id: enough to find one stream in the log."""
-
-
-class Role(Protocol):
-    """What streams of one kind do differently: a fleet's watcher, a share's viewer. One for each stream."""
-
-    advice: Mapping[str, str]
-    """The advice to the client for each code of a TokenError."""
-
-    def verify(self, token: str | None) -> Principal:
-        """The principal of ``token``, fit for this stream, which counts from now on. TokenError says why not."""
-
-    def ended(self) -> None:
-        """The stream counts no more. Called once."""
-
-    def greeting(self) -> dict[str, object]:
-        """The role's part of ``hello``."""
-
-    def credential_data(self) -> dict[str, object]:
-        """What the client hears about its credential, in ``hello`` and ``info``."""
-
-    def info(self) -> dict[str, object]:
-        """The role's part of ``info``."""
-
-    def refreshed(self, principal: Principal) -> dict[str, object]:
-        """The token was exchanged for one of ``principal``: what to add to ``info``."""
-
-    def carry_out(self, command: Command) -> None:
-        """A command that not every stream knows. CommandError when it cannot be carried out."""
-
-    def catch_up(self) -> None:
-        """The client takes data: say what it could not take before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every session of a process is given."""
-
-    broker: Broker
-    streams: Streams
-    deadlines: Deadlines
-    heartbeat: Heartbeat
-    heartbeat_seconds: float
-    outbox_limits: Mapping[Policy, OutboxLimits]
-    limits: StreamLimits
-    unauthenticated: Timeouts[Session]
-    """Streams that have to present a token."""
-    stalled: Timeouts[Session]
-    """Streams whose client does not take what was written."""
-    clock: Callable[[], float]
-    monotonic: Callable[[], float]
-    call_later: Callable[[float, Callable[[], None]], Timer]
-    released: Callable[[str], None]
-    """Gives the place of a client address back that the stream was admitted to."""
 
 
 class Session:
@@ -204,7 +144,9 @@ class Session:
 
     def flooded(self) -> None:
         """The client goes on sending more than it may."""
-        self.refuse("too_much_data", "send less: see the limits of one client in the README", CloseReason.POLICY)
+        limits = self.around.limits
+        text = f"send at most {limits.frames_per_second} frames and {limits.bytes_per_second} bytes a second"
+        self.refuse("too_much_data", text, CloseReason.POLICY)
 
     def paused(self) -> None:
         """The transport has enough."""

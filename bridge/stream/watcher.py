@@ -47,7 +47,7 @@ class Watching:
 
 
 class Watcher:
-    """One stream's role, see ``session.Role``. It counts for its subject from the first good token until it ends."""
+    """One stream's role, see ``stream.role``. It counts for its subject from the first good token until it ends."""
 
     __slots__ = ("_counted", "_session", "_watching", "selection")
     advice: Mapping[str, str] = TOKEN_ADVICE

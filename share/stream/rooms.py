@@ -199,4 +199,4 @@ def _each(viewers: Iterable[Viewer], tell: Callable[[Viewer], None]) -> None:
         try:
             tell(viewer)
         except Exception:
-            log.exception("A viewer could not be told: a bug, please report it")
+            log.exception("Notifying a viewer failed: a bug, please report it")

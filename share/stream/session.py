@@ -33,7 +33,7 @@ _NOTHING: Final = Allowed(())
 
 
 class ShareViewer:
-    """One viewer's role, see ``session.Role``. It counts as a viewer of its room from the first good token until it
+    """One viewer's role, see ``stream.role``. It counts as a viewer of its room from the first good token until it
     ends. A stream takes ``authenticate`` with the next token of the same share, ``info`` and ``ping``."""
 
     __slots__ = ("_entrance", "_session", "_ticket", "_untold", "room")

@@ -30,7 +30,7 @@ def files() -> Iterator[None]:
 def test_a_killed_mqtt_broker_comes_back_under_1200_open_sockets(
     mosquitto: MosquittoServer, start_serving: StartServing
 ) -> None:
-    """No socket is closed; each is told ``down`` and ``up`` and then gets the next message (paho.mqtt.python#819)."""
+    """No socket is closed; each hears ``down`` and ``up`` and then gets the next message (paho.mqtt.python#819)."""
     serving = start_serving(
         mqtt_url=mosquitto.url(),
         max_connections_per_ip=0,

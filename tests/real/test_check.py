@@ -15,7 +15,7 @@ from tests.real.conftest import StartMosquitto
 from tests.serving import KEY, StartServing, run
 
 QUICK_SECONDS = 6.0
-"""Below what ``check`` gives a silent MQTT broker: a refusal is told when it comes."""
+"""Below what ``check`` gives a silent MQTT broker: a refusal is reported when it comes."""
 QUICK_TRIES = 5
 """One of which must be quick: on a busy machine the start of the process alone may take as long."""
 

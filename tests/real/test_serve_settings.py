@@ -1,4 +1,4 @@
-"""``serve`` with settings that are wrong: the person is told which one, and nothing else happens."""
+"""``serve`` with settings that are wrong: the error names it, and nothing else happens."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def sharing(mosquitto: MosquittoServer, start_sharing: StartSharing) -> Sharing:
 
 
 def is_storage_unavailable(answer: Answer) -> bool:
-    """What every operator is told of a failed database."""
+    """What every operator reads of a failed database."""
     return (answer[0], answer[1].get("code")) == (503, "storage_unavailable")
 
 

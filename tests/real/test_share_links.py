@@ -168,7 +168,7 @@ def test_what_the_command_relies_on_holds(mosquitto: MosquittoServer, start_shar
 
 
 def test_a_revocation_ends_every_stream_at_once(mosquitto: MosquittoServer, start_sharing: StartSharing) -> None:
-    """The reading one is told and closed, one that takes nothing is cut, within a second of the call; others go on."""
+    """The reading one hears why, one that takes nothing is cut, within a second of the call; others go on."""
     sharing = start_sharing(mosquitto)
     latitudes = itertools.count(5)
 
@@ -237,7 +237,7 @@ def watched(
 
 
 def test_links_survive_a_restart(mosquitto: MosquittoServer, start_sharing: StartSharing) -> None:
-    """Viewers are told to come back; what was open is open, what was revoked is not, totals and passwords are kept."""
+    """Viewers are asked to come back; what was open is open, what was revoked is not, totals and passwords are kept."""
     sharing = start_sharing(mosquitto)
     kept = sharing.create(aliases={"truck-1": "Alias-Kept"}, password=PASSWORD)
     revoked = sharing.create()

@@ -68,7 +68,7 @@ def test_the_map_follows_until_it_is_dragged(page: SharePage) -> None:
 
 
 def test_the_journey_is_told_honestly(phone: SharePage) -> None:
-    """Distance and time are as the crow flies and say so; no time is told for one who goes away, and none at rest."""
+    """Distance and time are as the crow flies and say so; no time is shown for one who goes away, and none at rest."""
     with FakeShare() as share:
         share.share["destination"] = {"lat": 52.5, "lon": 13.5, "radius_m": 100, "name": "Depot"}
         phone.open(share.link, "waiting")

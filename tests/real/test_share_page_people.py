@@ -189,7 +189,7 @@ def test_it_fits_every_screen(phone: SharePage, size: tuple[int, int, bool]) -> 
 
 
 def test_the_state_is_spoken_but_not_each_second(phone: SharePage) -> None:
-    """One polite region: a change of state is told, the movement between is not."""
+    """One polite region: it announces a change of state, and not the movement between."""
     with FakeShare() as share:
         phone.open(share.link, "waiting")
         phone.run(

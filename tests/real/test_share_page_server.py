@@ -81,7 +81,7 @@ def test_a_share_ends_by_the_clock(phone: SharePage, mosquitto: MosquittoServer,
 
 
 def test_a_password_is_asked_for(phone: SharePage, mosquitto: MosquittoServer, start_sharing: StartSharing) -> None:
-    """A wrong one is told, the right one opens, and nothing was shown before."""
+    """A wrong one is reported, the right one opens, and nothing was shown before."""
     sharing = started(start_sharing, mosquitto)
     share = sharing.create(label="Your delivery", password="open sesame, please")
     drive(mosquitto, 52.5)

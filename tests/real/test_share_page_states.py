@@ -134,7 +134,7 @@ def test_a_token_that_cannot_last_longer_is_not_asked_for_again(phone: SharePage
 
 
 def test_the_password_is_asked_for(phone: SharePage) -> None:
-    """A labelled field that has the focus; a wrong one is told, the right one opens, and none is kept anywhere."""
+    """A labelled field that has the focus; a wrong one is reported, the right one opens, and none is kept anywhere."""
     with FakeShare() as share:
         share.password = "corréct horse"
         phone.open(share.link, "password")
@@ -186,7 +186,7 @@ def test_a_share_that_has_not_started_opens_by_itself(phone: SharePage) -> None:
 
 
 def test_too_many_requests_wait_and_go_on(phone: SharePage) -> None:
-    """A page that is told to slow down says so and comes back by itself, up to as long again after the others."""
+    """A page that is asked to slow down says so and comes back by itself, up to as long again after the others."""
     with FakeShare() as share:
         share.retry_after = 20
         share.refusal = (429, {"code": "rate_limited"})

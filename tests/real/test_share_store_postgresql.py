@@ -205,7 +205,7 @@ async def test_a_lock_of_another_is_given_up(url: str) -> None:
 
 
 async def test_a_server_that_hangs_is_not_waited_for(url: str) -> None:
-    """A host that answers while its database does not: the caller is told, it is not done later, and all goes on."""
+    """A host that answers while its database does not: the caller hears it, it is not done later, and all goes on."""
     # 0: PostgreSQL's own limit is off.
     store = StoredShares(url, StorageLimits(statement_seconds=0.0, answer_seconds=ANSWER_SECONDS))
     await store.open()

@@ -305,7 +305,7 @@ class Consumer:
 
     def _on_disconnect(self, _c: paho.Client, _u: Any, flags: Any, reason: ReasonCode, _p: Properties | None) -> None:
         if not self._lost:
-            self._lost = f"it said goodbye: {reason}" if flags.is_disconnect_packet_from_server else self._lost_text()
+            self._lost = f"it disconnected: {reason}" if flags.is_disconnect_packet_from_server else self._lost_text()
             if reason.getName() == "Session taken over":
                 self._refusal = self._lost = "another client uses the same MQTT client id; check BRIDGE_MQTT_CLIENT_ID"
 

@@ -128,7 +128,7 @@ async def test_a_reader_that_goes_away_ends_it_quietly() -> None:
 
 @pytest.mark.parametrize("count, number, status", [(None, signal.SIGINT, 0), (5, signal.SIGTERM, 130)])
 async def test_signals_end_it_quietly(count: int | None, number: signal.Signals, status: int) -> None:
-    """Ctrl-C is the ordinary end; before the count was reached it is told from success."""
+    """Ctrl-C is the ordinary end; before the count was reached its status differs from success."""
     async with FakeBridge(one_message) as bridge, program(bridge, {"count": count}) as process:
         assert process.stdout is not None
         await asyncio.wait_for(process.stdout.readline(), RUN_SECONDS)

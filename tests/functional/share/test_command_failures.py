@@ -119,7 +119,7 @@ async def test_a_server_cannot_write_to_the_terminal(capsys: Capture) -> None:
 async def test_other_servers_are_recognised(
     status: int, text: str, arguments: tuple[str, ...], capsys: Capture
 ) -> None:
-    """HTML, other JSON, nothing at all, an error of a framework: the status is told, the page is not."""
+    """HTML, other JSON, nothing at all, an error of a framework: the error names the status, not the page."""
     line = await failure(capsys, plain(status, text), *arguments)
     assert f"HTTP {status}" in line
     assert "html" not in line

@@ -78,7 +78,7 @@ async def test_the_page_is_fenced_in(client: Client) -> None:
 
 
 async def test_the_page_holds_no_inline_script_or_style(client: Client) -> None:
-    """The policy forbids both, so neither may stand in the page; and crawlers are told off in it too."""
+    """The policy forbids both, so neither may stand in the page; and it turns crawlers away too."""
     text = await (await client.get("/s/abc")).text()
     assert re.findall(r"<style|\sstyle=|\son[a-z]+=", text) == []
     assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", text))

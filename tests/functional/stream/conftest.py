@@ -41,7 +41,6 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def _no_secrets_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Whatever a test does, no record holds a token or a key that a test has used."""
-    caplog.set_level(logging.ERROR, "aiohttp.websocket")  # as bridge.logs does, for the reason given there
     caplog.set_level(logging.INFO)
     yield
     records = [record for phase in ("setup", "call", "teardown") for record in caplog.get_records(phase)]

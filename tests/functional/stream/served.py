@@ -55,7 +55,7 @@ class Clock:
         self.ahead += seconds
 
     def stop(self) -> None:
-        """From now on it goes only when it is told: no token runs out because the machine is slow."""
+        """From now on it goes only when a test moves it: no token runs out because the machine is slow."""
         self._stopped_at = self._source()
 
 

@@ -20,7 +20,7 @@ SACKED_OFFSET = 28
 
 
 async def test_kernel_holds_a_storm_of_connections_for_us() -> None:
-    """As many as the host allows, on either loop: asyncio is told another number, for another reason."""
+    """All that the host allows, on either loop: asyncio gets another number, for another reason."""
     async with AsyncExitStack() as stack:
         (sock,) = sockets = bind("127.0.0.1", 0, "BRIDGE_PORT")
         stack.callback(close_all, sockets)

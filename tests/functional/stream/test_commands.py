@@ -49,7 +49,7 @@ BAD_COMMANDS = [
 
 @pytest.mark.parametrize("text,code", BAD_COMMANDS, ids=range(len(BAD_COMMANDS)))
 async def test_bad_command_is_answered_and_changes_nothing(bridge: Bridge, text: str, code: str) -> None:
-    """Each is told what is wrong; the socket stays open and goes on as before."""
+    """Each gets an error that says what is wrong; the socket stays open and goes on as before."""
     client = await bridge.watch()
     await client.socket.send_str(text)
     error = await client.expect("error")

@@ -21,7 +21,7 @@ async def arrives(bridge: Bridge, client: Client) -> None:
 
 
 async def refused(client: Client, code: str, close_code: int = 1008) -> None:
-    """The client is told why, and nothing else, and closed."""
+    """The client hears why, and nothing else, and is closed."""
     got, events = await client.end()
     assert [(event["event"], event["data"]["code"]) for event in events] == [("error", code)]
     assert got == close_code

@@ -1,4 +1,4 @@
-"""The end of the server: everyone is told, nobody can hold it up."""
+"""The end of the server: everyone hears of it, nobody can hold it up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From hello to goodbye: what a client that behaves is told."""
+"""From hello to goodbye: what a client that behaves hears."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators and load balancers are told, and what happens when the bug is ours."""
+"""What operators and load balancers see, and what happens when the bug is ours."""
 
 from __future__ import annotations
 

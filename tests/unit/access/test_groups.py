@@ -1,4 +1,4 @@
-"""The groups file: what it may say, and what the operator is told when it is wrong."""
+"""The groups file: what it may say, and what the operator reads when it is wrong."""
 
 from __future__ import annotations
 

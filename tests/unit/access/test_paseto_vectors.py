@@ -19,7 +19,7 @@ VECTOR_KID = "zVhMiPBP9fRf2snEcT7gFTioeA9COcNy9DfgL1W60haN"
 
 
 def vector_ring(vector: dict[str, Any]) -> KeyRing:
-    """The ring with all keys of a vector. Their kid is no PASERK id, so the ring is told whose it is."""
+    """The ring with all keys of a vector. Their kid is no PASERK id, so the test says whose it is."""
     paserks = []
     if "key" in vector:
         paserks.append("k4.local." + b64(bytes.fromhex(vector["key"])))

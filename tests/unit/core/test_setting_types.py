@@ -242,7 +242,7 @@ def test_other_hosts_are_not_loopback(host: str) -> None:
 
 
 def test_origin_with_a_password_is_not_repeated() -> None:
-    """It is told that it is wrong, and not what it was."""
+    """The error says that it is wrong, and not what it was."""
     with pytest.raises(ValueError, match=r"^this is not an origin") as caught:
         check_origin("https://user:s3cret@app.example.com")
     assert "s3cret" not in str(caught.value)

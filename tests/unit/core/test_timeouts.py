@@ -15,7 +15,7 @@ SECONDS = 10.0
 
 
 class Case:
-    """Timeouts on a loop whose time goes when it is told."""
+    """Timeouts on a loop whose time goes when a test moves it."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self.timers = Timers()

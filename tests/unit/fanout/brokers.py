@@ -1,4 +1,4 @@
-"""A broker on a loop that turns when it is told, and its subscribers."""
+"""A broker on a loop that turns when a test says so, and its subscribers."""
 
 from __future__ import annotations
 

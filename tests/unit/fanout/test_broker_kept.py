@@ -131,7 +131,7 @@ def test_delivered_counts_what_was_written_and_not_what_came() -> None:
 
 
 def test_telemetry_that_is_rendered_is_the_raw_message() -> None:
-    """What is made of it is the renderer's own affair; it is told both clocks."""
+    """What is made of it is the renderer's own affair; it gets both clocks."""
     case = Case()
     renderer = Noting()
     case.broker.keep(Selection(frozenset({"A"}), renderer))

@@ -121,7 +121,7 @@ def test_turn_that_fills_the_transport_is_the_last_until_it_resumes() -> None:
 
 
 def test_socket_that_fails_costs_the_others_nothing() -> None:
-    """Its owner is told, its messages wait for the end; nothing of them counts as written."""
+    """Its owner hears of it, its messages wait for the end; nothing of them counts as written."""
     case = two()
     broken, sound = case.members
     broken.transport.broken = True
@@ -218,7 +218,7 @@ class Account:
         assert tally.behind == sum(member.subscription.behind for member in members)
 
     def finish(self) -> None:
-        """Every socket that can catches up: all losses are told, each device's messages came in order."""
+        """Every socket that can catches up: all losses are announced, each device's messages came in order."""
         for member in self.case.members:
             if member.transport.broken or member.subscription not in self.case.cohort.members:
                 continue

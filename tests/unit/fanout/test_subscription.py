@@ -136,7 +136,7 @@ def test_conflation_alone_is_no_overflow() -> None:
 
 
 def test_disconnect_closes_the_socket_and_counts_the_rest() -> None:
-    """Under ``disconnect`` the owner is told; what was not queued is dropped and counted."""
+    """Under ``disconnect`` the owner hears of it; what was not queued is dropped and counted."""
     case = Case(Policy.DISCONNECT, messages=1)
     case.hold("ABC")
     assert case.owner.told == ["overflowed"]

@@ -136,7 +136,7 @@ def test_turns_are_as_full_as_they_may_be() -> None:
 
 
 def test_full_door_drops_the_oldest_batch_and_tells_by_device() -> None:
-    """The newest values get through; what was lost is told before them."""
+    """The newest values get through; what was lost is announced before them."""
     case = Case(max_messages=5)
     case.handoff.open(case.receiver)
     case.put("A", "A", "B")
@@ -266,7 +266,7 @@ def test_bug_in_the_receiver_costs_one_turn() -> None:
 
 
 async def test_real_thread_and_real_loop_pass_every_message_in_order() -> None:
-    """A thread that puts as fast as it can, in batches of all sizes; the loop gets all, or is told what it lost."""
+    """A thread that puts as fast as it can, in batches of all sizes; the loop gets all, or hears what it lost."""
     count, done = 30_000, asyncio.Event()
     got: list[int] = []
     lost, unnamed = list[int](), [0]

@@ -1,4 +1,4 @@
-"""What a client may say, and how it is told that it may not."""
+"""What a client may say, and what it hears when it may not."""
 
 from __future__ import annotations
 

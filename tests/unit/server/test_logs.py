@@ -22,16 +22,15 @@ TOKEN = "v4.local.s3cret"
 
 @pytest.fixture(autouse=True)
 def _logging_put_back() -> Iterator[None]:
-    root, aiohttp = logging.getLogger(), logging.getLogger("aiohttp.websocket")
-    before = (root.handlers[:], root.level, aiohttp.level, logging._srcfile, logging.logThreads)
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level, logging._srcfile, logging.logThreads)
     hooks = (threading.excepthook, sys.unraisablehook)
     yield
     logging.captureWarnings(False)
     threading.excepthook, sys.unraisablehook = hooks
-    root.handlers[:], level, aiohttp_level, logging._srcfile, logging.logThreads = before
+    root.handlers[:], level, logging._srcfile, logging.logThreads = before
     logging.logProcesses = logging.logMultiprocessing = True
     root.setLevel(level)
-    aiohttp.setLevel(aiohttp_level)
 
 
 def record(message: object, *arguments: object, error: BaseException | None = None) -> logging.LogRecord:

@@ -96,7 +96,7 @@ async def test_work_that_waited_too_long_is_not_begun(gate: threading.Event) -> 
 
 
 async def test_a_database_that_hangs_is_not_waited_for(gate: threading.Event) -> None:
-    """The caller is told that it is not known; when the database comes back the worker works again."""
+    """The caller hears that it is not known; when the database comes back the worker works again."""
     worker = Worker("test-worker", StorageLimits(answer_seconds=0.01))
     with pytest.raises(StorageError, match="it is not known whether this was done"):
         await worker.run(gate.wait)

@@ -69,7 +69,7 @@ async def test_arrival_without_end_on_arrival(bridge: SharingBridge) -> None:
 
 
 async def test_arrival_counts_at_once_while_the_database_fails(start: StartSharing) -> None:
-    """The viewers are told and init says so from memory; the database is told when it takes it."""
+    """The viewers are told and init says so from memory; the database learns of it when it answers again."""
     bridge = await start(database_url=FILE)
     share, code = await bridge.share("A", destination=GOAL, end_on_arrival=True)
     viewer = await bridge.view(await bridge.token_of(code))

@@ -27,7 +27,7 @@ async def admitted(bridge: SharingBridge, token: str) -> Client:
 
 
 async def told_full(bridge: SharingBridge, token: str) -> None:
-    """One more is told that it is full, and closed with 1013: later there may be room."""
+    """The next viewer gets ``too_many_viewers`` and 1013: later there may be room."""
     code, events = await (await bridge.view(token)).end()
     assert (code, [event["data"]["code"] for event in events]) == (1013, ["too_many_viewers"])
 

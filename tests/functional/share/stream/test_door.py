@@ -86,7 +86,7 @@ async def test_parameters_that_are_not_known(bridge: SharingBridge) -> None:
 
 
 async def test_tokens_that_open_nothing(bridge: SharingBridge) -> None:
-    """Each is told why, once, and closed with 1008; nothing else of the server is told."""
+    """Each gets one error that says why, and 1008; it reveals nothing else of the server."""
     share, code = await bridge.share()
     upcoming, _ = await bridge.share(since=60)
     ended, _ = await bridge.share(ttl=30)

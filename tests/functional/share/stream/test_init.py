@@ -85,7 +85,7 @@ async def test_every_token_is_another(bridge: SharingBridge) -> None:
     assert await bridge.token_of(code) != await bridge.token_of(code)
 
 
-# --- what a code that does not work is told --------------------------------------------------------------
+# --- what a code that does not work gets --------------------------------------------------------------
 
 SHAPES: Final = [
     "x",

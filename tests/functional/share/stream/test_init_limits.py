@@ -117,7 +117,7 @@ async def test_new_streams_of_one_address(start: StartSharing) -> None:
 
 
 async def test_wrong_passwords_of_one_share(start: StartSharing) -> None:
-    """From whatever address: WRONG_PASSWORDS_PER_MINUTE, then 429 for the right one too, then one each six seconds."""
+    """From whatever address: ``wrong_passwords_per_minute``, then 429 for the right one too, then one in 6 s."""
     bridge = await start(trusted_proxies="127.0.0.0/8", public_requests_per_minute=1000)
     _, code = await bridge.share(password=SECRET)
     _, other = await bridge.share(password=SECRET)
@@ -175,7 +175,7 @@ async def test_wrong_passwords_that_come_together(start: StartSharing) -> None:
 
 
 async def test_one_share_does_not_use_up_the_password_checks_of_all(start: StartSharing) -> None:
-    """Above MAX_WAITING_CHECKS who asks is told to come again; another share is served meanwhile."""
+    """Above ``max_waiting_checks`` the answer is 503; another share is served meanwhile."""
     bridge = await start(public_requests_per_minute=0)
     _, code = await bridge.share(password=SECRET)
     _, other = await bridge.share(password=SECRET)

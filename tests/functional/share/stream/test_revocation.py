@@ -51,7 +51,7 @@ async def test_open_streams_are_told_and_closed(bridge: SharingBridge) -> None:
 
 
 async def test_token_of_a_revoked_share_opens_nothing(bridge: SharingBridge) -> None:
-    """``share_closed`` and 1008, for good; its code is told that it was revoked."""
+    """``share_closed`` and 1008, for good; `init` says ``share_revoked``."""
     share, code = await bridge.share()
     token = await bridge.token_of(code)
     await bridge.sharing.links.revoke(share)

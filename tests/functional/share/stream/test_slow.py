@@ -17,7 +17,7 @@ GOOD_VIEWERS: Final = 100
 
 
 async def bury(bridge: SharingBridge) -> None:
-    """ROUNDS positions of each of NAMES, and a last one that is told apart."""
+    """ROUNDS positions of each of NAMES, and a last one that differs."""
     for number in range(1, ROUNDS + 1):
         bridge.publish(*(seed(name, lat=1.0, lon=number / 1000) for name in NAMES))
         await asyncio.sleep(0)
@@ -39,7 +39,7 @@ async def read_to_last(client: RawClient) -> list[dict[str, Any]]:
 
 
 async def test_stalled_viewer_comes_back_to_the_present(start: StartSharing) -> None:
-    """What waits is one position per device, the newest; the loss is told by alias, and it adds up."""
+    """What waits is one position per device, the newest; the gap names the loss by alias, and it adds up."""
     bridge = await start(send_buffer_bytes=SMALL_BUFFER_BYTES)
     _, code = await bridge.share(*NAMES)
     client = await stalled(bridge, await bridge.token_of(code))

@@ -34,7 +34,7 @@ async def refused(bridge: SharingBridge, token: str, name: str = "") -> str:
 
 
 async def outcome(client: Client, token: str, name: str = "") -> str:
-    """The same for a client that has just connected. Nothing of the token is told back."""
+    """The same for a client that has just connected. Nothing of the token is echoed."""
     close_code, events = await client.end()
     await client.leave()
     assert (close_code, [event["event"] for event in events]) == (1008, ["error"]), (name, events)

@@ -31,7 +31,7 @@ async def test_arrival_takes_effect_at_once_and_is_stored_after(caplog: pytest.L
 
 
 async def test_arrival_is_stored_as_soon_as_the_database_can(caplog: pytest.LogCaptureFixture) -> None:
-    """Tried again until it is; one warning for all tries; meanwhile nobody is told that it is active."""
+    """Tried again until it is; one warning for all tries; meanwhile no answer says that it is active."""
     office = Office()
     share, code = await office.links.create("ana", draft())
     office.store.failing = {"replace"}
@@ -83,7 +83,7 @@ async def test_arrival_during_a_change_wins() -> None:
 
 
 async def test_arrival_during_a_revocation_is_a_revocation() -> None:
-    """What the owner was told is what stays; viewers are told one end."""
+    """What the owner was told is what stays; viewers hear of one end."""
     office = Office()
     share = await office.share()
     office.store.gate.clear()

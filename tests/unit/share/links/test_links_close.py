@@ -13,7 +13,7 @@ from tests.stored import Office, settle
 
 @pytest.mark.parametrize("what", ["arrival", "viewers", "change"])
 async def test_a_database_that_hangs_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture, what: str) -> None:
-    """After ``close_seconds`` it is given up, whatever waits for it, and what is lost is told in one line."""
+    """After ``close_seconds`` it is given up, whatever waits for it, and one line says what is lost."""
     office = Office(limits=ShareLimits(close_seconds=0.01))
     share = await office.share()
     office.store.gate.clear()

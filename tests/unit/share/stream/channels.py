@@ -1,4 +1,4 @@
-"""Channels on a broker whose time goes when it is told, and who watches them."""
+"""Channels on a broker whose time the test moves, and their viewers."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_new_alias_holds_for_what_comes_and_what_waits_for_its_delay() -> None:
 
 
 def test_gap_of_a_delayed_share_names_nobody() -> None:
-    """That messages were lost now tells that the device sends now; without a delay the alias is told."""
+    """That messages were lost now tells that the device sends now; without a delay the gap names the alias."""
     case = Case()
     delayed, prompt = case.open(delay_s=10.0), case.open()
     viewers = case.viewer(delayed), case.viewer(prompt)

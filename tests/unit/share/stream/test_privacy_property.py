@@ -123,7 +123,7 @@ class Play:
             self.messages()
             self.case.timers.advance(self.rng.choice([0.0, 1.0, 7.5]))
             self.case.skew += self.rng.choice([0.0, 0.0, -3600.0, 3600.0])
-        # When that was is told by the clock as it is set when the shares are made.
+        # The clock says when that was, as it is set when the shares are made.
         self.sent = [replace(sent, received_at=NOW + self.case.skew + sent.monotonic) for sent in self.sent]
         for number in range(self.rng.randint(1, 2)):
             self.begin(number)

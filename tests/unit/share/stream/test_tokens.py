@@ -145,7 +145,7 @@ def test_token_lives_no_longer_than_a_share_may() -> None:
 
 @pytest.mark.parametrize("token", [None, ""])
 def test_no_token_is_told_apart(token: str | None) -> None:
-    """Whoever presents none is told that one is needed."""
+    """Whoever presents none hears that one is needed."""
     assert refused(token).code == "token_required"
 
 

@@ -146,7 +146,7 @@ def test_key_for_both_purposes_stops_the_start(keys: str) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("before", ["", f"{OTHER_KEY},"], ids=["first", "second"])
 def test_key_that_is_no_share_key_stops_the_start_and_is_not_quoted(key: str, before: str) -> None:
-    """k4.public. and k4.secret. among them: a share token is v4.local. The position is told."""
+    """k4.public. and k4.secret. among them: a share token is v4.local. The error names the position."""
     text = problems(share_keys=before + key)
     assert f"key number {2 if before else 1} " in text
     body = key.rpartition(".")[2]
