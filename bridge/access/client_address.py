@@ -19,26 +19,19 @@ def client_ip(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
     ``X-Forwarded-For`` is read from the right: each proxy appends the address that it saw, so the first address
     that is not a trusted proxy is the client. Anything to the left of it anyone may have written.
     """
-    address = peer
     if not trusted or not forwarded_for:
-        return address
-    for hop in reversed(forwarded_for.split(",")):
-        if not _is_in(address, trusted):
-            break
-        address = hop.strip()
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            return peer
-    return address
-
-
-def _is_in(address: str, networks: Sequence[Network]) -> bool:
+        return peer
+    address = peer
     try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+        for hop in reversed(forwarded_for.split(",")):
+            parsed = ipaddress.ip_address(address)
+            if not any(parsed in network for network in trusted):
+                break
+            address = hop.strip()
+        ipaddress.ip_address(address)
+    except ValueError:  # a hop that is no address: nothing said so far can be believed
+        return peer
+    return address
 
 
 def plain_ip(address: str | None) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from multidict import MultiMapping
+
 from bridge.core.errors import TokenError
 
 COOKIE: Final = "telemetry_bridge_token"
@@ -13,7 +15,7 @@ SUBPROTOCOL_PREFIX: Final = "bearer."
 """A browser cannot set headers on a WebSocket; it offers the token as one more subprotocol."""
 
 
-def find_credential(headers: Mapping[str, str], cookies: Mapping[str, str], query: Mapping[str, str]) -> str | None:
+def find_credential(headers: MultiMapping[str], cookies: Mapping[str, str], query: Mapping[str, str]) -> str | None:
     """The token that a request carries, or None. Pure; multi-dicts may hold a name several times.
 
     Looked for in ``Authorization: Bearer``, a subprotocol ``bearer.<token>``, the cookie and
@@ -22,11 +24,11 @@ def find_credential(headers: Mapping[str, str], cookies: Mapping[str, str], quer
     proxies could pick another.
     """
     found: set[str] = set()
-    for value in _values(headers, "authorization"):
+    for value in headers.getall("Authorization", ()):
         scheme, _, credential = value.strip().partition(" ")
         if scheme.lower() == "bearer":
             found.add(credential.strip())
-    for value in _values(headers, "sec-websocket-protocol"):
+    for value in headers.getall("Sec-WebSocket-Protocol", ()):
         protocols = (protocol.strip() for protocol in value.split(","))
         found.update(
             protocol.removeprefix(SUBPROTOCOL_PREFIX)
@@ -39,11 +41,3 @@ def find_credential(headers: Mapping[str, str], cookies: Mapping[str, str], quer
     if len(found) > 1:
         raise TokenError("token_invalid", "more than one credential, and they differ")
     return found.pop() if found else None
-
-
-def _values(headers: Mapping[str, str], name: str) -> list[str]:
-    # Not headers.get(): plain mappings mind the case, and multi-dicts hide all but the first.
-    getall = getattr(headers, "getall", None)
-    if getall is not None:
-        return list(getall(name, ()))
-    return [value for header, value in headers.items() if header.lower() == name]

@@ -31,16 +31,13 @@ class _Listener:
     """Takes what the consumer hands over, and notes that something came."""
 
     def __init__(self) -> None:
-        self.subscribed = threading.Event()
         self.heard = threading.Event()
 
     def put(self, batch: list[Telemetry]) -> None:
-        if batch:
-            self.heard.set()
+        self.heard.set()
 
     def signal(self, state: UpstreamState) -> None:
-        if state is UpstreamState.UP:
-            self.subscribed.set()
+        """The statistics say it too."""
 
 
 def run_check() -> int:
@@ -123,16 +120,16 @@ def _check_mqtt(settings: Settings) -> int:
     consumer.start()
     try:
         until = time.monotonic() + ANSWER_SECONDS
-        while not listener.subscribed.wait(_LOOK_SECONDS):
-            statistics = consumer.statistics()
+        while not (statistics := consumer.statistics()).subscribed:
             if statistics.failures or time.monotonic() > until:
                 name = "MQTT_TOPICS" if statistics.connected else "MQTT_URL"
                 print(f"{PREFIX}{name}: MQTT broker {address}: {statistics.detail}", file=sys.stderr)
                 return 1
+            time.sleep(_LOOK_SECONDS)
         until = time.monotonic() + LISTEN_SECONDS
-        while time.monotonic() < until and not listener.heard.is_set() and not consumer.statistics().refused:
-            listener.heard.wait(_LOOK_SECONDS)
-        statistics = consumer.statistics()
+        while not (statistics := consumer.statistics()).refused and time.monotonic() < until:
+            if listener.heard.wait(_LOOK_SECONDS):
+                break
     finally:
         consumer.stop()
     print(f"MQTT broker {address}: subscribed to {', '.join(settings.mqtt_topics)}")

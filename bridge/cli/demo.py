@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -131,5 +131,4 @@ def _command() -> str:
     program = Path(sys.argv[0])
     if program.name != "telemetry-bridge":
         return f"{sys.executable} -m bridge"
-    found = any((Path(folder) / program.name).exists() for folder in os.environ.get("PATH", "").split(os.pathsep))
-    return program.name if found else str(program.absolute())
+    return program.name if shutil.which(program.name) else str(program.absolute())

@@ -54,42 +54,21 @@ def angle_between(start: float, end: float) -> float:
 class Vehicle:
     """One vehicle. Read its attributes; only ``advance()`` changes them."""
 
-    __slots__ = (
-        "_cruise_mps",
-        "_doing",
-        "_home",
-        "_leg_left_m",
-        "_random",
-        "_road_deg",
-        "_wait_left",
-        "_wander_mps",
-        "device_id",
-        "fuel_percent",
-        "heading_deg",
-        "ignition",
-        "lat",
-        "lon",
-        "speed_mps",
-    )
-
     def __init__(self, device_id: str, home: tuple[float, float], random: Random) -> None:
         self.device_id = device_id
         self.lat, self.lon = home
         """Degrees, WGS 84."""
         self.speed_mps = 0.0
-        self.heading_deg = 0.0
-        """Degrees clockwise from north, at least 0 and below 360. Keeps its value at rest."""
         self.ignition = True
         self.fuel_percent = random.uniform(20.0, 100.0)
         self._home = home
         self._random = random
         self._road_deg = random.choice(_TURNS) % 360.0
-        self._cruise_mps = self._wander_mps = 0.0
-        self._doing = _PASS
-        self._wait_left = 0.0
-        self._leg_left_m = 0.0
+        self._wander_mps = 0.0
+        self._wait_left = self._leg_left_m = 0.0
         self._next_leg()
         self.heading_deg = self._road_deg
+        """Degrees clockwise from north, at least 0 and below 360. Keeps its value at rest."""
         self._leg_left_m *= random.random()
         if random.random() < 0.2:
             self._leg_left_m, self._doing = 0.0, _DELIVERY
@@ -98,11 +77,6 @@ class Vehicle:
     def topic(self) -> str:
         """The MQTT topic that its positions are published to."""
         return f"fleet/{self.device_id}/position"
-
-    @property
-    def metres_from_home(self) -> float:
-        """Distance as the crow flies."""
-        return math.hypot(*self._offset_m())
 
     def advance(self, seconds: float) -> None:
         """Live for ``seconds``. The cost grows with the time: about 2 µs for each half second."""
@@ -117,11 +91,10 @@ class Vehicle:
             if self._wait_left <= 0.0:
                 self.ignition = True
                 self._next_leg()
-            return
-        if self._leg_left_m <= 0.5 and (self._doing == _PASS or self.speed_mps < 0.3):
+        elif self._leg_left_m <= 0.5 and (self._doing == _PASS or self.speed_mps < 0.3):
             self._arrive()
-            return
-        self._drive(dt)
+        else:
+            self._drive(dt)
 
     def _drive(self, dt: float) -> None:
         to_turn = angle_between(self.heading_deg, self._road_deg)
@@ -146,17 +119,17 @@ class Vehicle:
 
     def _arrive(self) -> None:
         """At the end of a leg: wait, or go on."""
+        if self._doing == _PASS:
+            self._next_leg()
+            return
+        self.speed_mps = 0.0
         if self._doing == _LIGHT:
-            self.speed_mps = 0.0
             self._wait_left = self._random.uniform(8.0, 45.0)
-        elif self._doing == _DELIVERY:
-            self.speed_mps = 0.0
+        else:
             self._wait_left = self._random.uniform(60.0, 360.0)
             self.ignition = False
             if self.fuel_percent < 25.0:
                 self.fuel_percent = 100.0
-        else:
-            self._next_leg()
 
     def _next_leg(self) -> None:
         """Choose a direction that leaves room within the territory, a length, a speed and what ends it."""
@@ -216,11 +189,6 @@ class Fleet:
         lat = center[0] + distance * math.cos(angle) / METRES_PER_DEGREE
         lon = center[1] + distance * math.sin(angle) / (METRES_PER_DEGREE * math.cos(math.radians(center[0])))
         return Vehicle(f"truck-{number:03d}", (lat, lon), random)
-
-    def step(self, seconds: float) -> None:
-        """Let every vehicle live for ``seconds``."""
-        for vehicle in self.vehicles:
-            vehicle.advance(seconds)
 
 
 def payload(vehicle: Vehicle, when: float) -> bytes:

@@ -30,12 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, reason in error.problems:
             print(f"telemetry-bridge: {name}: {reason}", file=sys.stderr)
         return 2
-    except StartError as error:
+    except (StartError, ValueError) as error:
         print(f"telemetry-bridge: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"telemetry-bridge: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, StartError) else 2
     except KeyboardInterrupt:
         return 130
 
@@ -84,11 +81,13 @@ def _token(options: argparse.Namespace) -> int:
 
 def _settings_help() -> str:
     """Every setting, for ``serve --help``."""
-    lines = ["settings, from the environment, .env, and the TOML file that BRIDGE_CONFIG names:"]
-    for name, field in Settings.model_fields.items():
-        lines.append(f"  {PREFIX}{name.upper()}")
-        lines.append(f"      {field.description}")
-    return "\n".join(lines)
+    fields = Settings.model_fields.items()
+    return "\n".join(
+        [
+            "settings, from the environment, .env, and the TOML file that BRIDGE_CONFIG names:",
+            *(f"  {PREFIX}{name.upper()}\n      {field.description}" for name, field in fields),
+        ]
+    )
 
 
 def _run(module: str, function: str, options: argparse.Namespace) -> int:

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -37,16 +36,6 @@ MIN_RATE, MAX_RATE = 0.01, 100.0
 """Publishes per vehicle and second. Above 100 a position is no news; below, no one waits so long."""
 JITTER: Final = 0.2
 """Publishes leave up to this share of the interval late, as real devices do."""
-
-
-@dataclass(frozen=True, slots=True)
-class SimulatorStatistics:
-    """A snapshot. ``skipped_messages`` fell due while the MQTT broker took no data; newer ones followed."""
-
-    connected: bool
-    published_messages: int
-    skipped_messages: int
-    connections: int
 
 
 class Simulator:
@@ -91,9 +80,11 @@ class Simulator:
         self._clock = clock
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self.run, name="simulate", daemon=True)
-        self._connected = False
-        self._ready_at: float | None = None
-        self._published = self._skipped = self._connections = 0
+        self.connected_at: float | None = None
+        """When the connection stood, by ``clock``; None while there is none. The thread writes it, and the counts."""
+        self.connections = self.published_messages = 0
+        self.skipped_messages = 0
+        """Fell due while the MQTT broker took no data; newer ones followed."""
         self._moved_at = [0.0] * len(fleet.vehicles)
         self._due: list[tuple[float, float, int]] = []
         self.refusal = ""
@@ -109,33 +100,28 @@ class Simulator:
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
-    def statistics(self) -> SimulatorStatistics:
-        """How it goes; from any thread."""
-        return SimulatorStatistics(self._connected, self._published, self._skipped, self._connections)
-
     def run(self) -> None:
         """What the thread does: publish until ``stop()``. Raises nothing."""
         attempt, reported = 0, ""
         while not self._stopping.is_set():
-            self._ready_at = None
             try:
                 self._session()
             # paho raises what its parser meets (struct.error, MalformedPacket: paho#155, #326); the
             # thread must outlive all of it.
             except Exception as error:
-                if self._ready_at is not None:
+                if self.connected_at is not None:
                     reported = ""  # that it is lost again is news
-                    if self._clock() - self._ready_at > STABLE_SECONDS:
+                    if self._clock() - self.connected_at > STABLE_SECONDS:
                         attempt = 0
                 self.refusal = str(error) if isinstance(error, RefusedError) else ""
-                self._connected = False
+                self.connected_at = None
                 news = self._news(_one_line(error))
                 if news != reported:
                     reported = news
                     self._report(news)
                 self._stopping.wait(self._backoff(attempt))
                 attempt += 1
-        self._connected = False
+        self.connected_at = None
 
     def _news(self, reason: str) -> str:
         if self.refusal:
@@ -151,10 +137,9 @@ class Simulator:
             while not self._stopping.is_set():
                 pause = TURN_SECONDS
                 if publisher.ready:
-                    if not self._connected:
-                        self._connected = True
-                        self._ready_at = self._clock()
-                        self._connections += 1
+                    if self.connected_at is None:
+                        self.connected_at = self._clock()
+                        self.connections += 1
                         self._schedule()
                         self._report(f"publishing {len(self._fleet.vehicles)} vehicles to {self._place}")
                     pause = min(pause, self._publish_due(publisher))
@@ -179,10 +164,10 @@ class Simulator:
             vehicle.advance(min(now - self._moved_at[index], CATCH_UP_SECONDS) if self._moved_at[index] else 0.0)
             self._moved_at[index] = now
             if publisher.congested:
-                self._skipped += 1
+                self.skipped_messages += 1
             else:
                 publisher.publish(vehicle.topic, payload(vehicle, time.time()))
-                self._published += 1
+                self.published_messages += 1
             # A slot in the past would make a burst after a pause: start anew from here instead.
             slot = max(slot + self._interval, now)
             late = random.uniform(0.0, JITTER) * self._interval  # noqa: S311 - not a secret

@@ -17,19 +17,17 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
-class SubscribeData(_Strict):
-    """``device_ids`` may hold ``*`` alone for all that the token allows."""
-
-    device_ids: list[str] = []
-    groups: list[str] = []
-    snapshot: bool = True
-
-
 class UnsubscribeData(_Strict):
     """``*`` takes back ``*``."""
 
     device_ids: list[str] = []
     groups: list[str] = []
+
+
+class SubscribeData(UnsubscribeData):
+    """``device_ids`` may hold ``*`` alone for all that the token allows."""
+
+    snapshot: bool = True
 
 
 class AuthenticateData(_Strict):
@@ -42,43 +40,42 @@ class NoData(_Strict):
     """For actions that need no more words."""
 
 
-class Subscribe(_Strict):
+class _WithRef(_Strict):
+    ref: _Ref = None
+
+
+class Subscribe(_WithRef):
     """Select these as well."""
 
     action: Literal["subscribe"]
-    ref: _Ref = None
     data: SubscribeData
 
 
-class Unsubscribe(_Strict):
+class Unsubscribe(_WithRef):
     """Select these no longer."""
 
     action: Literal["unsubscribe"]
-    ref: _Ref = None
     data: UnsubscribeData
 
 
-class Authenticate(_Strict):
+class Authenticate(_WithRef):
     """Present a token."""
 
     action: Literal["authenticate"]
-    ref: _Ref = None
     data: AuthenticateData
 
 
-class Info(_Strict):
+class Info(_WithRef):
     """Ask what the server knows of this stream."""
 
     action: Literal["info"]
-    ref: _Ref = None
     data: NoData = NoData()
 
 
-class Ping(_Strict):
+class Ping(_WithRef):
     """Ask for a pong."""
 
     action: Literal["ping"]
-    ref: _Ref = None
     data: NoData = NoData()
 
 

@@ -53,12 +53,12 @@ def test_publishes_are_spread_at_the_given_rate(
 ) -> None:
     """Ten vehicles at twenty a second make two hundred a second, not ten bursts."""
     simulator, _ = start_simulator(mosquitto.url(), vehicles=10, rate=20.0)
-    wait_until(lambda: simulator.statistics().connected)
+    wait_until(lambda: simulator.connected_at is not None)
 
     def rate() -> float:
-        before, began = simulator.statistics().published_messages, time.monotonic()
+        before, began = simulator.published_messages, time.monotonic()
         time.sleep(1.0)
-        return (simulator.statistics().published_messages - before) / (time.monotonic() - began)
+        return (simulator.published_messages - before) / (time.monotonic() - began)
 
     wait_until(lambda: 100 < rate() < 260)  # not in each second of a busy machine
 
@@ -73,13 +73,13 @@ def test_the_simulator_comes_back_when_the_mqtt_broker_does_even_with_many_open_
     fillers = [os.dup(null) for _ in range(1_100)]
     try:
         simulator, lines = start_simulator(mosquitto.url())
-        wait_until(lambda: simulator.statistics().published_messages > 0)
+        wait_until(lambda: simulator.published_messages > 0)
         mosquitto.kill()
-        wait_until(lambda: not simulator.statistics().connected)
+        wait_until(lambda: simulator.connected_at is None)
         mosquitto.start()
-        wait_until(lambda: simulator.statistics().connections == 2)
-        published = simulator.statistics().published_messages
-        wait_until(lambda: simulator.statistics().published_messages > published)
+        wait_until(lambda: simulator.connections == 2)
+        published = simulator.published_messages
+        wait_until(lambda: simulator.published_messages > published)
         assert any(line.startswith(f"no connection to {mosquitto.url()}: ") for line in lines)
     finally:
         for filler in (*fillers, null):
@@ -92,9 +92,9 @@ def test_nothing_is_queued_for_a_broker_that_takes_no_data(
 ) -> None:
     """What falls due meanwhile is skipped and counted."""
     simulator, _ = start_simulator(mosquitto.url(), vehicles=200, rate=100.0)
-    wait_until(lambda: simulator.statistics().connected)
+    wait_until(lambda: simulator.connected_at is not None)
     mosquitto.pause()
-    wait_until(lambda: simulator.statistics().skipped_messages > 0)
+    wait_until(lambda: simulator.skipped_messages > 0)
     mosquitto.resume()
 
 
@@ -122,7 +122,7 @@ def test_tls_is_verified(
     """A private authority works when it is named, and nothing is sent when it is not."""
     server = start_mosquitto(credentials=credentials, tls=True)
     trusting, _ = start_simulator(server.tls_url("bridge"), ca_file=credentials.ca_file)
-    wait_until(lambda: trusting.statistics().published_messages > 0)
+    wait_until(lambda: trusting.published_messages > 0)
     _, lines = start_simulator(server.tls_url("bridge"))
     wait_until(lambda: bool(lines))
     assert "self-signed certificate" in lines[0] or "unable to get local issuer certificate" in lines[0]
@@ -134,13 +134,13 @@ def test_stop_is_quick_with_and_without_a_broker(
 ) -> None:
     """At once, also in the middle of a back-off of ten minutes, and twice."""
     connected, _ = start_simulator(mosquitto.url())
-    wait_until(lambda: connected.statistics().connected)
+    wait_until(lambda: connected.connected_at is not None)
     alone, lines = start_simulator("mqtt://127.0.0.1:1", backoff=lambda _: 600.0)
     wait_until(lambda: bool(lines))
     for simulator in (connected, alone):
         simulator.stop()
         simulator.stop()
-        assert not simulator.statistics().connected
+        assert simulator.connected_at is None
     wait_until(lambda: not any(thread.name == "simulate" for thread in threading.enumerate()))
 
 

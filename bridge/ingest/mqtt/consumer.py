@@ -59,7 +59,8 @@ class _State:
     """Written by the thread only, read by anyone: single attributes, so no lock is needed."""
 
     connected: bool = False
-    granted: bool = False
+    granted_at: float | None = None
+    """Since when the MQTT broker grants every filter; None while it does not."""
     tick_at: float = 0.0
     received: int = 0
     connects: int = 0
@@ -94,7 +95,6 @@ class Consumer:
         self._wake = os.pipe()
         self._thread = threading.Thread(target=self._run, name="mqtt-consumer", daemon=True)
         self._failures = 0
-        self._granted_at: float | None = None
         self._subscribe_id: int | None = None
         self._wanting = options.topics
         self._answer_deadline = 0.0
@@ -126,7 +126,7 @@ class Consumer:
         return ConsumerStatistics(
             alive=self._thread.is_alive(),
             connected=state.connected,
-            subscribed=state.granted,
+            subscribed=state.granted_at is not None,
             tick_age=time.monotonic() - state.tick_at,
             received=state.received,
             connects=state.connects,
@@ -183,11 +183,11 @@ class Consumer:
         publishes = lifted.fill()
         if publishes:
             self._take(publishes)
-        oversize = lifted.lifter.take_oversize()
-        for packet_id in oversize:
+        for packet_id in lifted.lifter.take_oversize():
             self._state.received += 1
             self._state.causes[PayloadCause.OVERSIZE] += 1
-            self._acknowledge(packet_id)
+            if packet_id:
+                self._client.ack(packet_id, 1)
         while lifted.has_packet() or lifted.ended:
             if self._client.loop_read() != paho.MQTT_ERR_SUCCESS or self._client.socket() is None:
                 break
@@ -206,18 +206,14 @@ class Consumer:
                 if causes[PayloadCause.DECODER_BUG] == 1:
                     log.exception("A decoder failed; the message is dropped, and further failures are only counted")
             if packet_id:
-                self._acknowledge(packet_id)
+                self._client.ack(packet_id, 1)
         self._state.received += len(publishes)
         if batch:
             self._door.put(batch)
 
-    def _acknowledge(self, packet_id: int) -> None:
-        if packet_id:
-            self._client.ack(packet_id, 1)
-
     def _check_answer(self) -> None:
         """Drop a link whose CONNACK or SUBACK does not come; ask again for what was refused."""
-        if self._state.granted or time.monotonic() < self._answer_deadline:
+        if self._state.granted_at is not None or time.monotonic() < self._answer_deadline:
             return
         if self._refusal:
             self._subscribe()  # the refused ones only: the others' retained messages would all come again
@@ -227,8 +223,10 @@ class Consumer:
     def _leave(self) -> None:
         """After every connection: close the socket and report the loss, once."""
         state = self._state
-        was_up = state.granted
-        state.connected = state.granted = False
+        was_up = state.granted_at is not None
+        if state.granted_at is not None and time.monotonic() - state.granted_at > self._limits.stable_seconds:
+            self._failures = 0
+        state.connected, state.granted_at = False, None
         state.detail = self._lost or "connection lost"
         with contextlib.suppress(Exception):
             if self._stopping.is_set():
@@ -247,9 +245,6 @@ class Consumer:
     def _pause(self) -> None:
         """Wait before the next attempt; longer where only a person can help."""
         limits = self._limits
-        if self._granted_at is not None and time.monotonic() - self._granted_at > limits.stable_seconds:
-            self._failures = 0
-        self._granted_at = None
         if self._refusal:
             wait = self._jitter(self._failures, limits.refused_seconds / 4, limits.refused_seconds)
         else:
@@ -297,8 +292,7 @@ class Consumer:
             self._answer_deadline = time.monotonic() + self._limits.refused_seconds
             return
         self._refusal = ""
-        self._granted_at = time.monotonic()
-        self._state.granted = True
+        self._state.granted_at = time.monotonic()
         self._state.detail = "subscribed"
         log.info("Subscribed at the MQTT broker %s to %s", self._options.address, ", ".join(self._options.topics))
         self._door.signal(UpstreamState.UP)
@@ -314,6 +308,6 @@ class Consumer:
 
         Mosquitto 2.0 does not say "session taken over" to a client whose session ends with its connection.
         """
-        if not self._state.granted or self._failures < self._limits.short_links:
+        if self._state.granted_at is None or self._failures < self._limits.short_links:
             return "connection lost"
         return "connection lost again soon after it was made; does another client use our BRIDGE_MQTT_CLIENT_ID?"

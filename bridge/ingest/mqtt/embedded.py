@@ -35,14 +35,9 @@ class EmbeddedBroker:
         self.address = MqttAddress(_LOOPBACK, port or _free_port(), False, None, None)
         self._thread = threading.Thread(target=self._run, name="embedded-mqtt", daemon=True)
         self._started = threading.Event()
-        self._stop: asyncio.Event | None = None
+        self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._error: BaseException | None = None
-
-    @property
-    def url(self) -> str:
-        """Where it listens, for clients on this machine."""
-        return f"mqtt://{self.address}"
 
     def start(self) -> None:
         """Returns when it listens. StartError when it does not."""
@@ -54,7 +49,7 @@ class EmbeddedBroker:
 
     def stop(self) -> None:
         """End it, in two seconds at most."""
-        if self._loop is not None and self._stop is not None:
+        if self._loop is not None:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(2.0)
@@ -67,7 +62,7 @@ class EmbeddedBroker:
             self._started.set()
 
     async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         broker = self._broker_class(
             {
                 "listeners": {"default": {"type": "tcp", "bind": str(self.address)}},

@@ -42,6 +42,11 @@ class LiftedSocket:
         self.lifter = lifter
         self._packets: deque[bytes] = deque()
         self.ended = False
+        # All else that paho and a selector ask of it is the socket's own.
+        self.send = sock.send
+        self.close = sock.close
+        self.fileno = sock.fileno
+        self.setblocking = sock.setblocking
 
     def fill(self) -> list[Publish]:
         """Read once what the kernel (or the TLS layer) has, without blocking.
@@ -80,22 +85,6 @@ class LiftedSocket:
         if len(packet) > size:
             self._packets.appendleft(packet[size:])
         return packet[:size]
-
-    def send(self, data: bytes) -> int:
-        """As ``socket.send``."""
-        return int(self._sock.send(data))
-
-    def close(self) -> None:
-        """As ``socket.close``."""
-        self._sock.close()
-
-    def fileno(self) -> int:
-        """As ``socket.fileno``."""
-        return int(self._sock.fileno())
-
-    def setblocking(self, flag: bool) -> None:
-        """As ``socket.setblocking``."""
-        self._sock.setblocking(flag)
 
 
 class LiftingClient(paho.Client):
@@ -152,12 +141,9 @@ def make_client(options: ConsumerOptions, limits: ConsumerLimits = ConsumerLimit
         client.username_pw_set(options.address.username, options.address.password)
     if options.address.tls:
         client.tls_set_context(ssl.create_default_context(cafile=options.ca_file))
-    client.on_socket_register_write = _nothing  # with it set, paho never writes inside our calls
+    # With it set, paho never writes inside our calls. Nothing to note: ``want_write`` is asked before every wait.
+    client.on_socket_register_write = lambda *_: None
     return client
-
-
-def _nothing(_client: paho.Client, _userdata: Any, _sock: Any) -> None:
-    """``want_write`` is asked before every wait, so there is nothing to note."""
 
 
 def in_words(error: BaseException) -> str:

@@ -43,8 +43,7 @@ class Publisher:
     def __init__(self, address: MqttAddress, version: str, ca_file: Path | None) -> None:
         """Connect, which blocks up to twice CONNECT_SECONDS. OSError when it cannot."""
         self.ready = False
-        self._lost = ""
-        self._hopeless = False
+        self._lost: LinkLostError | None = None
         self._deadline = time.monotonic() + 2 * CONNECT_SECONDS
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
@@ -94,10 +93,8 @@ class Publisher:
             raise LinkLostError("no CONNACK in time; is this an MQTT port?")
 
     def _check_lost(self) -> None:
-        if self._hopeless:
-            raise RefusedError(self._lost)
-        if self._lost:
-            raise LinkLostError(self._lost)
+        if self._lost is not None:
+            raise self._lost
 
     def close(self) -> None:
         """Say goodbye if possible and give up both file descriptors."""
@@ -109,10 +106,12 @@ class Publisher:
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         if reason.is_failure:
-            self._lost, self._hopeless = str(reason), str(reason) in _HOPELESS
+            self._lost = (RefusedError if str(reason) in _HOPELESS else LinkLostError)(str(reason))
         else:
             self.ready = True
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
         # Without a DISCONNECT packet paho's reason is "Unspecified error", which says nothing.
-        self._lost = self._lost or (str(reason) if flags.is_disconnect_packet_from_server else "connection lost")
+        self._lost = self._lost or LinkLostError(
+            str(reason) if flags.is_disconnect_packet_from_server else "connection lost"
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyseto
 import pytest
+from multidict import CIMultiDict
 
 from bridge.access.authenticator import Authenticator, mint
 from bridge.access.claims import AUDIENCE_ACCESS, MAX_TOKEN_SECONDS
@@ -235,7 +236,7 @@ def test_credential_is_found_wherever_it_may_stand(
     headers: dict[str, str], cookies: dict[str, str], query: dict[str, str], expected: str | None
 ) -> None:
     """Header, subprotocol, cookie, query; an empty one counts as none, the same one twice as one."""
-    assert find_credential(headers, cookies, query) == expected
+    assert find_credential(CIMultiDict(headers), cookies, query) == expected
 
 
 @pytest.mark.parametrize(
@@ -254,6 +255,6 @@ def test_two_different_credentials_are_refused(
 ) -> None:
     """Nobody has to guess which of two tokens counts; neither is repeated in the error."""
     with pytest.raises(TokenError) as caught:
-        find_credential(headers, cookies, query)
+        find_credential(CIMultiDict(headers), cookies, query)
     assert caught.value.code == "token_invalid"
     assert "v4" not in str(caught.value)
