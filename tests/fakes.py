@@ -123,6 +123,8 @@ class Owner:
 class Frames:
     """A renderer that shows what it is given, whatever a turn brings."""
 
+    shows_losses = True
+
     def __init__(self) -> None:
         self.ready: list[Entry] = []
 

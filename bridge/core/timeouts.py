@@ -63,8 +63,10 @@ class Timeouts(Generic[T]):
         self._timer = None
         now = self._monotonic()
         due = [member for member, _ in takewhile(lambda each: each[1] <= now, self._deadlines.items())]
-        for member in due:
-            if self._deadlines.get(member, math.inf) <= now:  # an earlier one may have discarded it, or added it anew
-                del self._deadlines[member]
-                self._expired(member)
-        self._arm()
+        try:
+            for member in due:
+                if self._deadlines.get(member, math.inf) <= now:  # an earlier one may have discarded or renewed it
+                    del self._deadlines[member]
+                    self._expired(member)
+        finally:
+            self._arm()

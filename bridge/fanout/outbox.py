@@ -58,12 +58,13 @@ class _Waiting:
 
 
 class _Share:
-    """What one device holds of the outbox: never nothing."""
+    """What one device holds of the outbox: never nothing. ``fix`` is the last of its positions, if one waits."""
 
-    __slots__ = ("frame_bytes", "messages", "newest", "oldest")
+    __slots__ = ("fix", "frame_bytes", "messages", "newest", "oldest")
 
     def __init__(self, waiting: _Waiting) -> None:
         self.oldest = self.newest = waiting
+        self.fix = waiting if waiting.entry.kind is Kind.POSITION else None
         self.messages = 1
         self.frame_bytes = len(waiting.entry.frame)
 
@@ -139,14 +140,16 @@ class Outbox:
     def _conflate(self, entry: Entry, size: int) -> bool:
         """Let a position take the place of the last one of its device that waits, or drop it as the older of the two.
 
-        A later message of another kind stands between them: a position must not overtake it.
+        Where a later message of another kind stands between them it takes no place: a position must not overtake it.
         """
         share = self._shares.get(entry.device_id)
-        if share is None or share.newest.entry.kind is not Kind.POSITION:
+        if share is None or share.fix is None:
             return False
-        waiting = share.newest.entry
+        waiting = share.fix.entry
         if entry.taken_at < waiting.taken_at:
             return True
+        if share.fix is not share.newest:
+            return False
         grown = size - len(waiting.frame)
         if self.frame_bytes + grown > self._limits.frame_bytes:
             return False
@@ -171,6 +174,8 @@ class Outbox:
             share = self._shares[entry.device_id] = _Share(waiting)
         else:
             share.newest.next = share.newest = waiting
+            if entry.kind is Kind.POSITION:
+                share.fix = waiting
             share.messages += 1
             share.frame_bytes += size
         self._grown(entry.device_id)
@@ -208,6 +213,8 @@ class Outbox:
             del self._shares[device_id]
         else:
             share.oldest = waiting.next
+            if share.fix is waiting:
+                share.fix = None
             share.messages -= 1
             share.frame_bytes -= size
         return waiting.entry

@@ -41,6 +41,10 @@ class Renderer(Protocol):
     Called on the loop; nothing here may wait. What it raises is a bug, and costs its cohort that turn.
     """
 
+    @property
+    def shows_losses(self) -> bool:
+        """Whether the members may hear that something was lost which nobody could count by device."""
+
     def render(self, turn: Sequence[Message], now: float, monotonic: float) -> Sequence[Entry]:
         """What the members are sent of one turn, in order. ``now`` is wall-clock; ``turn`` may be empty."""
 
@@ -62,6 +66,8 @@ class Selection:
 
 class PayloadRenderer:
     """The payload as the device published it, in WebSocket frames that are made once for all cohorts."""
+
+    shows_losses = True
 
     def __init__(self, epoch: str) -> None:
         """``epoch`` tells one run of the server from another: message ids are ``{epoch}-{number}``."""

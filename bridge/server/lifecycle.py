@@ -71,7 +71,10 @@ async def open_listeners(
     stack.push_async_callback(runner.cleanup)
     assert runner.server is not None  # made by setup()
     make_protocol = partial(silent.protocol, runner.server)
-    options: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": limits.request_head_seconds} if tls else {}
+    options: dict[str, Any] = {}
+    if tls:
+        options = {"ssl": tls, "ssl_handshake_timeout": limits.request_head_seconds}
+        options["ssl_shutdown_timeout"] = CLOSE_SECONDS  # half a minute otherwise, for a client that does not answer
     listeners = []
     for sock in sockets:
         server = await loop.create_server(make_protocol, sock=sock, backlog=ACCEPTS_PER_TURN, **options)

@@ -80,7 +80,11 @@ class Doorway:
         if transport is None or transport.is_closing():  # gone before the upgrade: nobody's mistake
             self._around.released(ip)
             return web.Response(status=400)
-        session = Session(transport, ip, _policy(request) or self._overflow, self._around, make_role)
+        try:
+            session = Session(transport, ip, _policy(request) or self._overflow, self._around, make_role)
+        except Exception:  # a bug of ours must not use up the places of this address
+            self._around.released(ip)
+            raise
         take_over(request, session.socket)
         session.socket.cork(head)
         try:

@@ -158,7 +158,10 @@ class Session:
         self.around.stalled.discard(self)
         self.subscription.resume()
         if self.subscription.pending:
-            self.around.broker.pump(self.subscription)
+            try:
+                self.around.broker.pump(self.subscription)
+            except Exception as error:
+                self.failed_by(error)
 
     def gone(self) -> None:
         """The connection has ended: let go of everything. Called once, whatever happened."""

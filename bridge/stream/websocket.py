@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -17,6 +19,9 @@ from bridge.stream.limits import StreamLimits
 from bridge.stream.read_budget import ReadBudget
 
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
+_SIOCOUTQNSD: Final = 0x894B
+"""Bytes that the kernel has not sent yet, without those in flight (linux/sockios.h)."""
+_EARLIEST_SECONDS: Final = 0.001
 _BUFFER: Final = memoryview(bytearray(READ_BYTES))
 """Where every client's bytes arrive: the loop reads one socket at a time, and what has to be kept is copied."""
 
@@ -81,13 +86,25 @@ class WebSocket(asyncio.BufferedProtocol):
         self.writing_paused = False
         """Whether the client has yet to read most of what was written."""
         transport.set_write_buffer_limits(limits.high_water_bytes, limits.low_water_bytes)
+        limit_reading = getattr(transport, "set_read_buffer_limits", None)
+        if limit_reading is not None:  # of TLS, which reads on while we do not
+            limit_reading(READ_BYTES)
 
     # --- writing ----------------------------------------------------------------------------------------
 
     @property
     def unwritten_bytes(self) -> int:
-        """What the transport has taken and the kernel has not."""
-        return self._transport.get_write_buffer_size()
+        """What the transport has taken and the kernel has not. Over TLS, what the kernel has not sent counts instead:
+        the transport below the one that we know has a buffer that is not told, and fills only when the kernel's has."""
+        size = self._transport.get_write_buffer_size()
+        return size if size or self._transport.get_extra_info("sslcontext") is None else self._unsent_bytes()
+
+    def _unsent_bytes(self) -> int:
+        unsent, sock = bytearray(4), self._transport.get_extra_info("socket")
+        with contextlib.suppress(OSError, ValueError):  # closed already, or no Linux
+            if sock is not None:
+                fcntl.ioctl(sock.fileno(), _SIOCOUTQNSD, unsent)
+        return int.from_bytes(unsent, sys.byteorder)
 
     def write(self, frame: bytes) -> None:
         """Write now, whatever waits. Nothing happens when the connection is gone."""
@@ -117,8 +134,10 @@ class WebSocket(asyncio.BufferedProtocol):
         """The transport's: its buffer is below ``low_water_bytes`` again."""
         self.writing_paused = False
         if self._owner is not None:
-            self._owner.resumed()
+            # First: what waits to be written may fill the buffer again at once, for as long as the client is behind.
             self._receive()
+            if not self.writing_paused:
+                self._owner.resumed()
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -179,6 +198,10 @@ class WebSocket(asyncio.BufferedProtocol):
             self._next_second = self._call_later(budget.ends_at - self._monotonic(), self._begin_second)
 
     def _begin_second(self) -> None:
+        left = self._budget.ends_at - self._monotonic() if self._budget is not None else 0.0
+        if left > 0:  # uvloop's timers are up to a millisecond early
+            self._next_second = self._call_later(max(left, _EARLIEST_SECONDS), self._begin_second)
+            return
         self._next_second = None
         self._receive()
 

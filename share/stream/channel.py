@@ -112,6 +112,11 @@ class Channel:
         self._ready: list[Entry] = []
         self._timer: Timer | None = None
 
+    @property
+    def shows_losses(self) -> bool:
+        """Not with a delay, as in ``name_of``."""
+        return not self._grant.delay_s
+
     def name_of(self, device_id: str) -> str | None:
         """None with a delay: that messages were lost tells that the device sends now."""
         return None if self._grant.delay_s else self._devices[device_id].alias

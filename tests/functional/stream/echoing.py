@@ -62,7 +62,7 @@ class EchoServer:
         self.echoes: list[Echo] = []
         """Every stream that has begun."""
         self._limits = limits
-        self._tls = tls
+        self.tls = tls
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         head = check_upgrade(request)
@@ -80,7 +80,7 @@ class EchoServer:
         await self.runner.setup()
         sock = socket.create_server(("127.0.0.1", 0), backlog=1000)
         self.port: int = sock.getsockname()[1]
-        await web.SockSite(self.runner, sock, ssl_context=self._tls).start()
+        await web.SockSite(self.runner, sock, ssl_context=self.tls).start()
         return self
 
     async def _large(self, _request: web.Request) -> web.Response:

@@ -17,7 +17,7 @@ from bridge.core.telemetry import Telemetry
 from bridge.stream.session import Session
 from tests.functional.stream.clients import devices, numbers
 from tests.functional.stream.conftest import StartBridge
-from tests.functional.stream.raw import CLOSE, PING, PONG, TEXT, RawClient, frame
+from tests.functional.stream.raw import CLOSE, PING, PONG, TEXT, RawClient, command, frame
 from tests.functional.stream.served import (
     PATIENCE_SECONDS,
     Bridge,
@@ -287,3 +287,26 @@ async def test_quiet_devices_get_past_a_chatty_one(bridge: Bridge, policy: str, 
     events = await reading
     assert [name for name in devices(events) if name != "CHATTY"] == quiet
     assert not {name for event in events if event["event"] == "gap" for name in event["data"]["devices"]} & set(quiet)
+
+
+async def test_reader_that_stays_behind_is_still_heard(start: StartBridge) -> None:
+    """Its queue never empties, and yet its commands are carried out: it can take back what is too much for it."""
+    bridge = await start(send_buffer_bytes=4096)
+    client = await bridge.stalled("A")
+
+    async def flood() -> None:
+        while True:
+            bridge.publish(*(happening("A", number, pad=PAD) for number in range(20)))
+            await asyncio.sleep(0.001)
+
+    flooding = asyncio.create_task(flood())
+    try:
+        await eventually(lambda: bridge.streaming.broker.statistics().behind == 1)
+        await client.send(command("ping"))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (taken := await client.frame()) is not None and b'"pong"' not in taken[1][:40]:
+                pass
+        assert taken is not None
+        assert bridge.streaming.broker.statistics().behind == 1
+    finally:
+        flooding.cancel()

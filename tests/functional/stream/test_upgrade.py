@@ -11,10 +11,13 @@ import asyncio
 import datetime
 import gc
 import logging
+import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from aiohttp import web
@@ -293,3 +296,24 @@ async def test_upgrade_behind_unread_answers_is_refused(start: StartBridge) -> N
         await client.leave()
         await bridge.wait_empty()
     assert statuses == {0, 1}
+
+
+async def test_client_that_reads_nothing_is_cut_at_once_over_tls_too(server: EchoServer) -> None:
+    """Below the transport that we know, TLS has another one with a buffer: what waits there is not taken either."""
+    is_tls = server.tls is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting() if is_tls else None)
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    writer.write(HANDSHAKE)
+    await reader.readuntil(b"\r\n\r\n")
+    cast(asyncio.Transport, writer.transport).pause_reading()
+    (echo,) = server.echoes
+    while not echo.socket.unwritten_bytes:
+        echo.socket.write(frame(TEXT, bytes(8192), masked=False))
+        await asyncio.sleep(0.001)
+    began = time.monotonic()
+    echo.socket.close(1000, "token expired")
+    echo.socket.abort_if_stuck()
+    await eventually(lambda: echo.told[-1:] == ["gone"])
+    assert time.monotonic() - began < 5.0  # not the half minute of TLS's own farewell
+    writer.transport.abort()

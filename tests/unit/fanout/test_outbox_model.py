@@ -46,11 +46,12 @@ class Model:
         if room < 0:
             return self.drop(entry.device_id)
         own = [place for place, one in enumerate(self.waiting) if one.device_id == entry.device_id]
-        if limits.policy is Policy.LATEST and own and entry.kind is self.waiting[own[-1]].kind is Kind.POSITION:
-            before = self.waiting[own[-1]]
+        fixes = [place for place in own if self.waiting[place].kind is Kind.POSITION]
+        if limits.policy is Policy.LATEST and fixes and entry.kind is Kind.POSITION:
+            before = self.waiting[fixes[-1]]
             if entry.taken_at < before.taken_at:
                 return self.conflate(entry.device_id)
-            if self.frame_bytes - len(before.frame) <= room:
+            if fixes[-1] == own[-1] and self.frame_bytes - len(before.frame) <= room:
                 self.waiting[own[-1]] = entry
                 return self.conflate(entry.device_id)
         outcome = Outcome.QUEUED

@@ -151,6 +151,30 @@ def test_frames_of_any_kind_are_handled_at_the_budgets_pace(kind: str) -> None:
     assert peer.told == []
 
 
+def test_timer_that_is_early_counts_no_second_twice() -> None:
+    """uvloop's timers are up to a millisecond early: one burst over the budget stays one second over it."""
+    peer = Peer()
+    peer.send(FLOODS["pongs"] * (FRAMES + 1))
+    (timer,) = peer.timers.waiting
+    for _ in range(5):  # not a millisecond has passed
+        timer.callback()
+        timer = peer.timers.waiting[-1]
+    assert peer.told == []
+    peer.timers.advance(1.1)
+    assert peer.transport.reading
+
+
+def test_client_that_is_behind_is_heard_before_more_is_written_to_it() -> None:
+    """What waits to be written may fill the buffer at once, again and again: its commands must not wait for the end."""
+    peer = Peer()
+    peer.socket.pause_writing()
+    peer.send(ClientFrame(PING, b"hear me").encode())
+    assert peer.events == []
+    peer.answer = lambda event: peer.told.append("heard")
+    peer.socket.resume_writing()
+    assert peer.told == ["paused", "heard", "resumed"]
+
+
 @pytest.mark.parametrize("kind", FLOODS)
 def test_over_its_budget_a_client_waits_and_is_closed_in_the_third_second(kind: str) -> None:
     """Nothing is read for the rest of each second, with one timer; three seconds in a row are a flood."""
