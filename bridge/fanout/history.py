@@ -73,9 +73,10 @@ class LastKnown:
         """Keep ``message`` if nothing newer of its device is known; returns which one of that device it is.
 
         ``now`` is the wall clock. A message without a fix takes the place of the last one without. A fix takes the
-        place of one that was not taken later, ``now`` being the latest that either can have been: neither the
-        device's clock nor ours, set back, pins an old one. A retained copy must be newer than what came live. A fix
-        that lies more than FUTURE_SECONDS ahead never takes the place of one that does not.
+        place of one that was not taken later, ``now`` being the latest that either can have been: neither a device's
+        clock that was ahead nor ours that was set back pins an old one. A device's clock that falls behind does, until
+        it is right again. A retained copy must be newer than what came live. A fix that lies more than FUTURE_SECONDS
+        ahead never takes the place of one that does not.
 
         Numbers count from 1. Once a device was forgotten, those of a device that is not known begin at the
         microseconds of this run: no number comes twice, and none tells of another device.
